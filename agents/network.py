@@ -1,0 +1,40 @@
+"""The network that pods live in, as a Protocol.
+
+`LoopbackNetwork` uses the machine's own sockets (pod IPs out of 127.0.0.0/8, or addresses of the node's
+pod CIDR in a container); `MemoryNetwork` carries the same streams through memory for simulations. Both
+give asyncio streams, so probes, emulated servers and traffic generators are written once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+StreamHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+"""Serves one connection; the network closes the writer when it returns."""
+
+
+class AddressInUse(Exception):
+    """Somebody already listens on this address and port."""
+
+
+class Listener(Protocol):
+    async def close(self) -> None:
+        """Stops accepting and breaks open connections."""
+
+
+class Network(Protocol):
+    async def attach(self, ip: str) -> None:
+        """Makes a pod's address usable on this node (CNI ADD)."""
+
+    async def detach(self, ip: str) -> None:
+        """Releases it, with whatever still listens there (CNI DEL)."""
+
+    async def listen(self, ip: str, port: int, handler: StreamHandler) -> Listener:
+        """Raises AddressInUse."""
+
+    async def connect(
+        self, ip: str, port: int, *, source_ip: str = ""
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Raises OSError as the operating system would (ConnectionRefusedError, …). No timeout of its own."""

@@ -1,0 +1,98 @@
+"""The Protocol of a container runtime, after the kubelet's view of CRI.
+
+A runtime knows containers, not pods' policies: what to start when, and what an exit means, is decided by
+the pure machines in `agents.pod` and `agents.container`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from cluster.api.objects import Object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How a container ended."""
+
+    code: int
+    reason: str
+    """Completed | Error | OOMKilled | ContainerCannotRun | …"""
+    message: str = ""
+    signal: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    time: datetime
+    stream: str
+    """stdout | stderr"""
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    cpu_cores: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """Everything a runtime needs to start one instance of a container."""
+
+    pod: Object
+    container: Object
+    """Its entry of the pod's spec."""
+    pod_ip: str
+    environment: Mapping[str, str]
+    """Resolved: env and envFrom with ConfigMaps, Secrets, field references."""
+    restart_count: int
+    behaviour: Mapping[str, Any]
+    """The resolved profile, see agents.behaviour; empty for runtimes that need none."""
+
+
+class ImageError(Exception):
+    """The image can't be had. `reason` is ErrImagePull | InvalidImageName | ErrImageNeverPull."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Container(Protocol):
+    """One running instance."""
+
+    @property
+    def id(self) -> str:
+        """Like containerd://<64 hex digits>; unique per instance."""
+
+    async def stop(self, grace_s: float) -> None:
+        """SIGTERM, then SIGKILL when the grace is over. Returns when it is down; `on_exit` was called."""
+
+    async def execute(self, command: Sequence[str], *, timeout_s: float | None) -> tuple[int, bytes]:
+        """Runs a command inside: (exit code, combined output). Raises TimeoutError."""
+
+    def usage(self) -> Usage: ...
+
+    def logs(self) -> Sequence[LogLine]:
+        """What is kept of the instance's output, oldest first; bounded, oldest dropped."""
+
+    def follow(self) -> AsyncIterator[LogLine]:
+        """New lines from now on, until the instance ends."""
+
+
+class Runtime(Protocol):
+    async def pull(self, image: str, *, pod: Object) -> str:
+        """Gets the image; returns its id (digest reference). Raises ImageError. Instant when present."""
+
+    def has_image(self, image: str) -> bool: ...
+
+    def images(self) -> list[Object]:
+        """As in Node.status.images."""
+
+    async def start(self, launch: Launch, on_exit: Callable[[Exit], None]) -> Container:
+        """Starts an instance. `on_exit` is called exactly once, on the event loop. Raises RuntimeError
+        with the reason where the container can't be created or run."""

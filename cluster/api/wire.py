@@ -1,0 +1,243 @@
+"""The messages between the node gateway and the agents.
+
+Resynchronisation is the protocol; deltas are an optimisation of it:
+
+- An agent start is an *epoch*. After every connection, and whenever the controller manager's presence
+  shows a new instance, the agent sends `Register` and then `PodStatuses(full=True)`.
+- The gateway answers `Registered` (the node's pod CIDR, timings), then `Desired(full=True)` with sequence 1.
+- `Desired` deltas carry consecutive sequence numbers within a *session* (the id the gateway chose at
+  registration). An agent that sees a gap or a foreign session sends `Register` again.
+- `PodStatuses` carry consecutive numbers within (epoch, session) too; the gateway acknowledges them with
+  `StatusesStored` once the writes are durable. Unacknowledged ones are sent again after a reconnection,
+  folded into the full report.
+- `Heartbeat` names session and last applied sequence: the gateway sends everything anew when they
+  disagree with its own books, and answers a heartbeat of an unknown session with `RegisterAgain`.
+
+Desired objects are whole API objects of several kinds: the pods bound to the node, the ConfigMaps and
+Secrets they refer to, and (for environment variables, proxies) Services and EndpointSlices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from broker.message import message
+from cluster.api.objects import Object
+
+# --- up: agent to gateway
+
+
+@message("register")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Register:
+    node: str
+    epoch: str
+    labels: dict[str, str]
+    annotations: dict[str, str] = field(default_factory=dict)
+    taints: list[Object] = field(default_factory=list)
+    """registerWithTaints: used only when the Node object is created."""
+    capacity: dict[str, str]
+    """Quantities: cpu, memory, pods, ephemeral-storage, extended resources."""
+    allocatable: dict[str, str]
+    addresses: list[Object]
+    """As in Node.status.addresses."""
+    node_info: dict[str, Any]
+    """As in Node.status.nodeInfo."""
+    kubelet_port: int = 0
+
+
+@message("heartbeat")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    epoch: str
+    session: str
+    applied: int
+    """Last `Desired` sequence applied."""
+    conditions: list[Object]
+    """Node conditions without times: type, status, reason, message."""
+    images: list[Object] | None = None
+    """Node.status.images when it changed, else None."""
+    usage: dict[str, Any] | None = None
+    """metrics: {"node": {"cpu": cores, "memory": bytes}, "pods": {uid: {container: {"cpu", "memory"}}}}."""
+
+
+@message("pod-statuses")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodStatuses:
+    epoch: str
+    session: str
+    sequence: int
+    full: bool
+    """True: these are all pods the agent has; what is missing here it does not run."""
+    statuses: list[PodReport]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodReport:
+    uid: str
+    namespace: str
+    name: str
+    status: Object | None
+    """The pod's whole status as the agent sees it; None once the pod is gone from the node for good
+    (all containers stopped, everything cleaned up): the gateway may then remove a deleted pod."""
+
+
+@message("probe-failed")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeFailed:
+    """A liveness or startup probe crossed its failure threshold. Sent again until ordered or recovered."""
+
+    epoch: str
+    uid: str
+    container: str
+    probe: str
+    """liveness | startup"""
+    restart_count: int
+    """The count of the failing instance."""
+    message: str
+
+
+@message("agent-event")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentEvent:
+    """Something that becomes an Event object (Pulled, Started, Unhealthy, BackOff, Killing, …)."""
+
+    epoch: str
+    uid: str
+    """Of the pod; empty for the node itself."""
+    type: str
+    """Normal | Warning"""
+    reason: str
+    message: str
+    field_path: str = ""
+    """E.g. spec.containers{web}."""
+
+
+# --- down: gateway to agent
+
+
+@message("registered")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    epoch: str
+    """Echo: an agent drops answers meant for an earlier start."""
+    session: str
+    node: Object
+    """The Node object, with spec.podCIDR and labels as the API has them."""
+    service_cidr: str
+    cluster_dns: str = ""
+    cluster_domain: str = "cluster.local"
+
+
+@message("register-again")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterAgain:
+    reason: str
+
+
+@message("desired")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    session: str
+    sequence: int
+    full: bool
+    """True: forget everything that is not in here. May be split: `more` says that the rest follows."""
+    more: bool = False
+    set: list[Object]
+    """Objects with apiVersion and kind. A pod with deletionTimestamp is to be terminated."""
+    removed: list[Removed]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+
+@message("statuses-stored")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusesStored:
+    epoch: str
+    session: str
+    sequence: int
+    """Everything up to here is durable."""
+
+
+@message("restart-container")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartContainer:
+    """Ordered by the controller manager after `ProbeFailed`. Ignored unless the instance's restart count
+    is the expected one: a repeated order is harmless."""
+
+    uid: str
+    container: str
+    expected_restart_count: int
+    reason: str
+
+
+# --- streams, both ways (logs, exec, attach, port-forward)
+
+
+@message("stream-open")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamOpen:
+    """Down. Opens stream `id` to a pod. `kind` is log | exec | attach | portforward | proxy; `options`
+    are the query parameters of the API request in typed form:
+    log: follow, previous, tail_lines, since_seconds, since_time, timestamps, limit_bytes;
+    exec: command (list), stdin, stdout, stderr, tty; attach: stdin, stdout, stderr, tty;
+    portforward, proxy: port."""
+
+    id: str
+    kind: str
+    uid: str
+    container: str
+    options: dict[str, Any]
+    window: int = 65536
+    """Bytes the receiver of the agent's data can take before it grants more."""
+
+
+@message("stream-opened")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamOpened:
+    """Up. The stream stands; before this the API server can still answer with an HTTP error
+    (`StreamClose` with a code instead)."""
+
+    id: str
+    window: int = 65536
+
+
+@message("stream-data")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamData:
+    """Both ways. `channel` as in Kubernetes' remote command protocol: 0 stdin, 1 stdout, 2 stderr,
+    3 error (a Status as JSON), 4 resize (JSON). Log, port-forward and proxy use 1 up, 0 down.
+    `sequence` starts at 0 in each direction; a gap breaks the stream."""
+
+    id: str
+    sequence: int
+    channel: int
+    data: bytes
+    eof: bool = False
+    """No more on this channel in this direction."""
+
+
+@message("stream-grant")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamGrant:
+    """Both ways: the receiver can take this many bytes more."""
+
+    id: str
+    bytes: int
+
+
+@message("stream-close")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamClose:
+    """Both ways; final. `error` empty for a regular end, else text for the client; `code` an HTTP status."""
+
+    id: str
+    error: str = ""
+    code: int = 0
