@@ -241,3 +241,21 @@ class StreamClose:
     id: str
     error: str = ""
     code: int = 0
+
+
+# --- presence (retained, see broker.topics): plain text, so that a last will can be written at connection
+
+OFFLINE = b"offline"
+"""Published by the party itself when it closes, and by the broker as its last will."""
+
+
+def online(instance: str) -> bytes:
+    """What a party publishes once connected. `instance` is its start: an agent's epoch, or the id that the
+    controller manager chose when it started. A new instance makes agents register again."""
+    return f"online {instance}".encode()
+
+
+def instance_of(payload: bytes) -> str:
+    """The instance that a presence payload announces; empty where the party is away (or talks nonsense)."""
+    word, _, instance = payload.decode(errors="replace").partition(" ")
+    return instance if word == "online" else ""
