@@ -272,9 +272,9 @@ def _checked(key: str, operator: str, values: Sequence[str]) -> Requirement:
             "values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty"
         )
     if operator in ("exists", "!") and values:
-        raise SelectorError("values: Invalid value: "
-                            f"{_go_list(values)}: values set must be empty for exists and does not exist") 
-                            # fmt: skip
+        raise SelectorError(
+            f"values: Invalid value: {_go_list(values)}: values set must be empty for exists and does not exist"
+        )
     for index, value in enumerate(values):
         if operator in ("gt", "lt") and _integer(value) is None:
             raise SelectorError(
@@ -307,11 +307,9 @@ def wrong_key(key: str) -> list[str]:
     """What is wrong with a qualified name, in Kubernetes' words."""
     parts = key.split("/")
     if len(parts) > 2:
-        return [f"a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start
-        and end "
-                f"with an alphanumeric character {_WRONG_NAME[_WRONG_NAME.index('(') :]} with an optional "
-                f"DNS "
-                "subdomain prefix and '/' (e.g. 'example.com/MyName')"]  # fmt: skip
+        characters = _WRONG_NAME.removeprefix("name part must ")
+        return [f"a qualified name must {characters} with an optional DNS subdomain prefix and '/' "
+                "(e.g. 'example.com/MyName')"]  # fmt: skip
     wrong = []
     if len(parts) == 2:
         if not parts[0]:

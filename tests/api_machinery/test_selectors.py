@@ -61,8 +61,7 @@ def test_text_form_matches(text: str, expected: bool) -> None:
         ("app=web)", "found ')', expected: ',' or 'end of string'"),
         ("a=(", "unable to parse requirement: found '(', expected: identifier"),
         ("n>x", "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators"),
-        ("a=-b", 'unable to parse requirement: values[0][a]: Invalid value: "-b": a valid label must be an
-        empty'),
+        ("a=-b", 'unable to parse requirement: values[0][a]: Invalid value: "-b": a valid label must'),
         ("-a=b", 'unable to parse requirement: key: Invalid value: "-a": name part must consist of'),
     ],
 )  # fmt: skip
@@ -135,8 +134,11 @@ def test_field_selectors_match(text: str, expected: bool) -> None:
     [
         (PODS, "spec.foo=1", "field label not supported: spec.foo"),
         (JOBS, "spec.foo=1", 'field label "spec.foo" not supported for Job'),
-        (MAPS, "data.a=1", '"data.a" is not a known field selector: only "metadata.name",
-        "metadata.namespace"'),
+        (
+            MAPS,
+            "data.a=1",
+            '"data.a" is not a known field selector: only "metadata.name", "metadata.namespace"',
+        ),
     ],
 )  # fmt: skip
 def test_fields_that_a_kind_lacks_are_refused(resource: Resource, text: str, message: str) -> None:
