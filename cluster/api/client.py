@@ -7,7 +7,7 @@ from the local one are the store's own: never mutate them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal, Protocol
@@ -74,7 +74,7 @@ class ApiClient(Protocol):
         revision: str,
         label_selector: str = "",
         field_selector: str = "",
-    ) -> AsyncIterator[list[WatchEvent]]:
+    ) -> AsyncIterator[Sequence[WatchEvent]]:
         """Every change after `revision`, in order, in batches, none missing. Raises Gone when the history
         no longer reaches back that far or the watcher is too slow: list again. Close with aclose()."""
 
