@@ -142,7 +142,9 @@ class Desired:
     session: str
     sequence: int
     full: bool
-    """True: forget everything that is not in here. May be split: `more` says that the rest follows."""
+    """True: forget everything that is not in here. May be split: `more` says that the rest follows, in
+    messages with full=True too and consecutive sequence numbers; apply the union once the last one
+    (more=False) is there. Sequence numbers start at 1 in each session."""
     more: bool = False
     set: list[Object]
     """Objects with apiVersion and kind. A pod with deletionTimestamp is to be terminated."""

@@ -1,0 +1,5 @@
+"""The node gateway: see `gateway`."""
+
+from cluster.server.gateway.gateway import Gateway
+
+__all__ = ["Gateway"]
