@@ -1,0 +1,183 @@
+"""ReplicaSet: as many active pods as spec.replicas says.
+
+Pods are found by owner reference (and adopted or released by label), created in batches that double from
+one and deleted by the ranking in `cluster.reconcile.pods`. The status is computed after the changes, from
+the informer that already knows them, so one reconcile usually means one status write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cluster.api import kinds
+from cluster.api.errors import ApiError
+from cluster.api.objects import Key, Object, controller_of
+from cluster.api.selectors import LabelSelector
+from cluster.reconcile import conditions, pods
+from cluster.reconcile.loop import Controller, enqueue
+from cluster.reconcile.owners import BY_CONTROLLER, Claims, enqueue_owner, owned, selector_of
+from cluster.reconcile.pod_control import PodControl, is_namespace_terminating
+from cluster.reconcile.queue import WorkQueue
+from cluster.reconcile.template import pod_from
+from cluster.reconcile.together import IN_FLIGHT_LIMIT, slow_start, together
+from cluster.reconcile.world import World
+
+NAME = "replicaset-controller"
+
+
+def controller(world: World) -> Controller[Key]:
+    queue: WorkQueue[Key] = WorkQueue(world.clock)
+    sets = world.informers.of(kinds.REPLICA_SETS)
+    all_pods = world.informers.of(kinds.PODS)
+    return Controller(
+        ReplicaSets(world),
+        queue,
+        watches=[(sets, enqueue(queue)), (all_pods, enqueue_owner(queue, sets))],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    create: int
+    delete: Sequence[Object]
+
+
+def plan(
+    wanted: int, active: Sequence[Object], related: Callable[[], Sequence[Object]], now: datetime
+) -> Plan:
+    """What brings the active pods to the wanted number. `related` is asked only when pods must go."""
+    surplus = len(active) - wanted
+    if surplus <= 0:
+        return Plan(min(-surplus, IN_FLIGHT_LIMIT), ())
+    doomed = active if wanted == 0 else pods.by_deletion_rank(active, related(), now)
+    return Plan(0, doomed[: min(surplus, IN_FLIGHT_LIMIT)])
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    reason: str
+    error: ApiError
+
+
+def status_of(replica_set: Object, mine: Sequence[Object], failure: Failure | None, now: datetime) -> Object:
+    """The status that follows from the set's pods."""
+    min_ready_s = replica_set["spec"].get("minReadySeconds", 0)
+    template_labels = (replica_set["spec"]["template"].get("metadata") or {}).get("labels") or {}
+    wanted_labels = template_labels.items()
+    active = terminating = labelled = ready = available = 0
+    for pod in mine:
+        if pods.is_finished(pod):
+            continue
+        if "deletionTimestamp" in pod["metadata"]:
+            terminating += 1
+            continue
+        active += 1
+        labelled += wanted_labels <= (pod["metadata"].get("labels") or {}).items()
+        remaining_s = pods.available_in(pod, min_ready_s, now)
+        if remaining_s is not None:
+            ready += 1
+            available += remaining_s == 0
+    counts = {
+        "fullyLabeledReplicas": labelled,
+        "readyReplicas": ready,
+        "availableReplicas": available,
+        "observedGeneration": replica_set["metadata"].get("generation", 0),
+    }
+    status: Object = {"replicas": active, "terminatingReplicas": terminating}
+    status.update((name, count) for name, count in counts.items() if count)
+    held = _conditions(replica_set, failure, now)
+    if held:
+        status["conditions"] = held
+    return status
+
+
+def _conditions(replica_set: Object, failure: Failure | None, now: datetime) -> list[Object]:
+    held = list(replica_set.get("status", {}).get("conditions") or ())
+    if failure is None:
+        return conditions.without_condition(held, "ReplicaFailure")
+    if conditions.find(held, "ReplicaFailure") is not None:
+        return held
+    failed = conditions.new("ReplicaFailure", "True", failure.reason, failure.error.message, now)
+    return conditions.with_condition(held, failed)
+
+
+class ReplicaSets:
+    name = NAME
+
+    def __init__(self, world: World) -> None:
+        self._clock = world.clock
+        self._client = world.client_as(NAME)
+        self._sets = world.informers.of(kinds.REPLICA_SETS)
+        self._pods = world.informers.of(kinds.PODS)
+        self._sets.add_index(BY_CONTROLLER, _deployment_uid)
+        self._claims = Claims(self._client, kinds.REPLICA_SETS, self._pods)
+        self._control = PodControl(self._client, world.recorder(NAME))
+
+    async def reconcile(self, key: Key) -> float | None:
+        replica_set = self._sets.get(key)
+        if replica_set is None:
+            return None
+        selector = selector_of(replica_set)
+        mine = await self._claims.settle(replica_set, selector)
+        failure: Failure | None = None
+        again_s: float | None = None
+        if "deletionTimestamp" not in replica_set["metadata"]:
+            failure, again_s = await self._scale(replica_set, mine)
+            mine = self._current(replica_set, selector)
+        await self._write_status(replica_set, mine, failure)
+        if failure is not None and not is_namespace_terminating(failure.error):
+            raise failure.error
+        return again_s if again_s is not None else self._next_look(replica_set, mine)
+
+    async def _scale(
+        self, replica_set: Object, mine: Sequence[Object]
+    ) -> tuple[Failure | None, float | None]:
+        wanted = replica_set["spec"].get("replicas", 1)
+        active = [pod for pod in mine if pods.is_active(pod)]
+        steps = plan(wanted, active, lambda: self._related(replica_set), self._clock.now())
+        again_s = 0.0 if len(steps.delete) == IN_FLIGHT_LIMIT or steps.create == IN_FLIGHT_LIMIT else None
+        if steps.create:
+            template = replica_set["spec"]["template"]
+            _, error = await slow_start(
+                steps.create, lambda _: self._control.create(pod_from(template, replica_set), replica_set)
+            )
+            return (Failure("FailedCreate", error) if error else None), again_s
+        outcomes = await together([self._control.delete(pod, replica_set) for pod in steps.delete])
+        errors = [outcome for outcome in outcomes if isinstance(outcome, ApiError)]
+        return (Failure("FailedDelete", errors[0]) if errors else None), again_s
+
+    def _current(self, replica_set: Object, selector: LabelSelector) -> list[Object]:
+        return [pod for pod in owned(self._pods, replica_set) if selector.matches_object(pod)]
+
+    def _related(self, replica_set: Object) -> list[Object]:
+        """The pods of every ReplicaSet with the same controller (a Deployment's)."""
+        reference = controller_of(replica_set)
+        if reference is None:
+            return owned(self._pods, replica_set)
+        siblings = self._sets.by_index(BY_CONTROLLER, reference["uid"])
+        return [pod for sibling in siblings for pod in owned(self._pods, sibling)]
+
+    async def _write_status(
+        self, replica_set: Object, mine: Sequence[Object], failure: Failure | None
+    ) -> None:
+        status = status_of(replica_set, mine, failure, self._clock.now())
+        if status != replica_set.get("status"):
+            await self._client.update(
+                kinds.REPLICA_SETS, replica_set | {"status": status}, subresource="status"
+            )
+
+    def _next_look(self, replica_set: Object, mine: Sequence[Object]) -> float | None:
+        """When the next ready pod turns available."""
+        min_ready_s = replica_set["spec"].get("minReadySeconds", 0)
+        if not min_ready_s:
+            return None
+        now = self._clock.now()
+        waits = [pods.available_in(pod, min_ready_s, now) for pod in mine if pods.is_active(pod)]
+        return min((wait for wait in waits if wait), default=None)
+
+
+def _deployment_uid(replica_set: Object) -> tuple[str, ...]:
+    reference = controller_of(replica_set)
+    return (reference["uid"],) if reference is not None else ()
