@@ -75,15 +75,18 @@ class Restart:
     backoff_max_s: float = 10.0
 
 
+HEAL = Restart()
+"""The default policy."""
+
 NEVER = Restart(limit=0)
 """The first crash goes straight to the parent."""
 
 
-class Context(Protocol[M]):
+class Context(Protocol[M_contra]):
     """What the fabric gives a running actor."""
 
     @property
-    def ref(self) -> Ref[M]: ...
+    def ref(self) -> Ref[M_contra]: ...
 
     @property
     def clock(self) -> Clock: ...
@@ -100,7 +103,7 @@ class Context(Protocol[M]):
         name: str,
         factory: Callable[[], Actor[N]],
         *,
-        restart: Restart = Restart(),  # noqa: B008  (frozen)
+        restart: Restart = HEAL,
         mailbox: int = 10_000,
         on_full: OnFull = OnFull.DROP_OLDEST,
     ) -> Ref[N]:
@@ -111,7 +114,7 @@ class Context(Protocol[M]):
 
     def stop_self(self) -> None: ...
 
-    def after(self, delay_s: float, message: M, *, key: str) -> None:
+    def after(self, delay_s: float, message: M_contra, *, key: str) -> None:
         """Tells the actor itself `message` in `delay_s` seconds. A timer with the same key is replaced."""
 
     def cancel(self, key: str) -> None:
@@ -138,7 +141,7 @@ class Actor(ABC, Generic[M]):
     """Set by the fabric before `started`."""
 
     async def started(self) -> None:
-        """Runs before the first message. An error here is a crash."""
+        """Runs before the first message. An error here is a crash, without `stopped`."""
 
     @abstractmethod
     async def receive(self, message: M) -> None:

@@ -30,3 +30,12 @@ def caused_by(cause: str) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def resume_cause(cause: str) -> None:
+    """Makes `cause` the current one for the rest of the running task or callback.
+
+    For loops that handle one piece of work after another (an actor's mailbox): cheaper than `caused_by`,
+    and right only where nothing else runs in the same context.
+    """
+    _current.set(cause)

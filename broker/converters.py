@@ -52,7 +52,11 @@ def encoder(declared: type[Any]) -> Encode:
 def _dataclass_encoder(declared: type[Any]) -> Encode:
     hints = get_type_hints(declared)
     names = [field.name for field in fields(declared)]
-    special = [(name, encode) for name in names if (encode := _encoder_of(hints[name])) is not None]
+    special: list[tuple[str, Encode]] = []
+    for name in names:
+        encode = _encoder_of(hints[name])
+        if encode is not None:
+            special.append((name, encode))
     values_of = attrgetter(*names) if len(names) > 1 else _few_values(names)
 
     def encode_fields(value: Any) -> dict[str, Any]:
@@ -73,19 +77,28 @@ def _encoder_of(hint: Any) -> Encode | None:
     """None where the value is its own wire form."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        inner = _encoder_of(_optional(hint, arguments))
-        return None if inner is None else lambda value: None if value is None else inner(value)
+        return _encode_optional(_encoder_of(_optional(hint, arguments)))
     if origin in (list, tuple):
-        element = _encoder_of(arguments[0])
-        return None if element is None else lambda value: [element(item) for item in value]
+        return _encode_list(_encoder_of(arguments[0]))
     if origin is dict:
-        element = _encoder_of(arguments[1])
-        return None if element is None else lambda value: {key: element(item) for key, item in value.items()}
+        return _encode_dict(_encoder_of(arguments[1]))
     if isinstance(hint, type) and issubclass(hint, Enum):
         return attrgetter("value")
     if is_dataclass(hint):
         return encoder(_as_type(hint))
     return None
+
+
+def _encode_optional(inner: Encode | None) -> Encode | None:
+    return inner and (lambda value: None if value is None else inner(value))
+
+
+def _encode_list(element: Encode | None) -> Encode | None:
+    return element and (lambda value: [element(item) for item in value])
+
+
+def _encode_dict(element: Encode | None) -> Encode | None:
+    return element and (lambda value: {key: element(item) for key, item in value.items()})
 
 
 # --- decoding
