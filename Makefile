@@ -1,0 +1,59 @@
+# kubemu: `make demo` and `make test` set everything up by themselves; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := broker cluster agents scenarios
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint format types imports unit services compose bench facts clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort | expand -t 12
+
+$(BIN)/kubemu: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV) …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/kubemu
+	@echo "setting up the tools for development …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(BIN)/kubemu  ## a cluster of real processes loses a node and heals
+	@$(BIN)/kubemu run scenarios/node-failure.yaml
+
+test: $(VENV)/.dev  ## the tests that need nothing but Python
+	$(BIN)/pytest -n 2 -m 'not services and not compose'
+
+check: lint types imports test  ## everything that has to hold before a commit
+
+lint: $(VENV)/.dev  ## ruff: errors and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.dev  ## let ruff put the format right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.dev  ## mypy, strict
+	$(BIN)/mypy
+
+imports: $(VENV)/.dev  ## who may import whom
+	$(BIN)/lint-imports
+
+services: $(VENV)/.dev  ## tests with real processes and real brokers
+	$(BIN)/pytest -n 2 -m 'services'
+
+compose: $(VENV)/.dev  ## tests with docker compose
+	$(BIN)/pytest -m 'compose'
+
+bench: $(VENV)/.dev  ## measure, beside the reference figures
+	$(BIN)/python -m tests.bench
+
+facts: $(VENV)/.dev  ## generate cluster/api/facts.json anew from the published schemas
+	$(BIN)/python -m cluster.api.generate
+
+clean:  ## remove what the set-up made
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
