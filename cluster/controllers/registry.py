@@ -6,13 +6,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias
 
-from cluster.controllers import replicaset
+from cluster.controllers import deployment, replicaset
 from cluster.reconcile.loop import Controller
 from cluster.reconcile.world import World
 
 Factory: TypeAlias = Callable[[], Controller[Any]]
 
 _CONTROLLERS: dict[str, Callable[[World], Controller[Any]]] = {
+    deployment.NAME: deployment.controller,
     replicaset.NAME: replicaset.controller,
 }
 

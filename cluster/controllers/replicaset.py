@@ -17,7 +17,14 @@ from cluster.api.objects import Key, Object, controller_of
 from cluster.api.selectors import LabelSelector
 from cluster.reconcile import conditions, pods
 from cluster.reconcile.loop import Controller, enqueue
-from cluster.reconcile.owners import BY_CONTROLLER, Claims, enqueue_owner, owned, selector_of
+from cluster.reconcile.owners import (
+    BY_CONTROLLER,
+    Claims,
+    enqueue_owner,
+    index_by_controller,
+    owned,
+    selector_of,
+)
 from cluster.reconcile.pod_control import PodControl, is_namespace_terminating
 from cluster.reconcile.queue import WorkQueue
 from cluster.reconcile.template import pod_from
@@ -25,10 +32,11 @@ from cluster.reconcile.together import IN_FLIGHT_LIMIT, slow_start, together
 from cluster.reconcile.world import World
 
 NAME = "replicaset-controller"
+SPACING_S = 0.02
 
 
 def controller(world: World) -> Controller[Key]:
-    queue: WorkQueue[Key] = WorkQueue(world.clock)
+    queue: WorkQueue[Key] = WorkQueue(world.clock, spacing_s=SPACING_S)
     sets = world.informers.of(kinds.REPLICA_SETS)
     all_pods = world.informers.of(kinds.PODS)
     return Controller(
@@ -111,7 +119,7 @@ class ReplicaSets:
         self._client = world.client_as(NAME)
         self._sets = world.informers.of(kinds.REPLICA_SETS)
         self._pods = world.informers.of(kinds.PODS)
-        self._sets.add_index(BY_CONTROLLER, _deployment_uid)
+        index_by_controller(self._sets)
         self._claims = Claims(self._client, kinds.REPLICA_SETS, self._pods)
         self._control = PodControl(self._client, world.recorder(NAME))
 
@@ -176,8 +184,3 @@ class ReplicaSets:
         now = self._clock.now()
         waits = [pods.available_in(pod, min_ready_s, now) for pod in mine if pods.is_active(pod)]
         return min((wait for wait in waits if wait), default=None)
-
-
-def _deployment_uid(replica_set: Object) -> tuple[str, ...]:
-    reference = controller_of(replica_set)
-    return (reference["uid"],) if reference is not None else ()

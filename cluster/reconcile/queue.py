@@ -22,18 +22,26 @@ K = TypeVar("K", bound=Hashable)
 
 RETRY_INITIAL_S = 0.005
 RETRY_MAX_S = 1000.0
+HANDED_LIMIT = 10_000
+"""Keys whose last look is remembered before those beyond their spacing are forgotten."""
 
 
 class WorkQueue(Generic[K]):
     """Used from one event loop; no method but `get` waits."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, spacing_s: float = 0.0) -> None:
+        """`spacing_s`: the least time between two looks at one key. A trickle of events about a thousand
+        pods of one owner then costs a few looks per second, not one per pod; a first event never waits."""
         self._clock = clock
+        self._spacing_s = spacing_s
+        self._handed: dict[K, float] = {}
         self._line: deque[K] = deque()
         self._dirty: dict[K, str] = {}
         """Keys that need work, with the cause: in line, or in work and to be looked at again."""
         self._processing: dict[K, None] = {}
         self._failures: dict[K, int] = {}
+        self._resting: dict[K, asyncio.TimerHandle] = {}
+        """Dirty keys that wait for their spacing to pass."""
         self._timers: dict[K, tuple[float, asyncio.TimerHandle]] = {}
         self._getters: deque[asyncio.Future[None]] = deque()
 
@@ -54,7 +62,7 @@ class WorkQueue(Generic[K]):
             return
         self._dirty[key] = cause
         if key not in self._processing:
-            self._enqueue(key)
+            self._enter(key)
 
     def add_after(self, key: K, delay_s: float, cause: str = "") -> None:
         """Adds `key` later; of several pending delays for one key the earliest holds."""
@@ -98,23 +106,47 @@ class WorkQueue(Generic[K]):
                 raise
         key = self._line.popleft()
         self._processing[key] = None
+        if self._spacing_s:
+            self._note_handed(key)
         return key, self._dirty.pop(key)
 
     def done(self, key: K) -> None:
         """Work on `key` ended, well or not."""
         del self._processing[key]
         if key in self._dirty:
-            self._enqueue(key)
+            self._enter(key)
 
     def close(self) -> None:
         """Cancels the timers."""
         for _, handle in self._timers.values():
             handle.cancel()
+        for handle in self._resting.values():
+            handle.cancel()
         self._timers.clear()
+        self._resting.clear()
 
     def _ripe(self, key: K, cause: str) -> None:
         self._timers.pop(key, None)
         self.add(key, cause)
+
+    def _enter(self, key: K) -> None:
+        """Into the line, or into the spacing in front of it."""
+        if self._spacing_s:
+            rest_s = self._handed.get(key, -self._spacing_s) + self._spacing_s - self._clock.monotonic()
+            if rest_s > 0:
+                self._resting[key] = asyncio.get_running_loop().call_later(rest_s, self._rested, key)
+                return
+        self._enqueue(key)
+
+    def _rested(self, key: K) -> None:
+        del self._resting[key]
+        self._enqueue(key)
+
+    def _note_handed(self, key: K) -> None:
+        now = self._clock.monotonic()
+        if len(self._handed) >= HANDED_LIMIT:
+            self._handed = {k: at for k, at in self._handed.items() if now - at < self._spacing_s}
+        self._handed[key] = now
 
     def _enqueue(self, key: K) -> None:
         self._line.append(key)
