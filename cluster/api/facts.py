@@ -1,4 +1,4 @@
-"""The types of the API as linked objects: what decoding, patches, server-side apply and OpenAPI are driven by.
+"""The types of the API as linked objects, which drive decoding, patches, server-side apply and OpenAPI.
 
 `type_named` and `of` link the built-in types on demand out of `facts.json` (see `generate.py`), a type and
 what it reaches at a time, so that importing costs nothing. Types made at run time from a custom resource's
@@ -151,7 +151,7 @@ def _field(name: str, facts: dict[str, Any], required: bool) -> Field:
         merge_key=facts.get("mergeKey", ""),
         patch=tuple(facts["patch"].split(",")) if "patch" in facts else (),
         keeps_zero=keeps_zero,
-        always="always" in facts or (required and is_scalar and keeps_zero),
+        always="always" in facts or (required and is_scalar and keeps_zero and "pointer" not in facts),
     )
 
 

@@ -4,7 +4,7 @@ Two sources. The published schemas of Kubernetes 1.37, which PyPI's kubernetes-v
 field's type, list and map kind, keys and patch strategies. `go_forms.json`, kept by hand, gives what a
 schema can't say and clients can see: the Go type's name where it isn't the obvious one (error messages
 name it), "+" for fields whose zero value is written and kept (pointers), "-" for required ones that are
-not, and "!" for fields that are always written, set or not (`resources: {}`).
+not, "*" for required pointers, and "!" for fields that are always written, set or not (`resources: {}`).
 
 Descriptions are left out. Only types that a served kind reaches are kept.
 """
@@ -139,9 +139,9 @@ def _field(schema: dict[str, Any], form: str) -> dict[str, Any]:
     for source, target in _COPIED.items():
         if source in schema:
             out[target] = schema[source]
-    if go := form.rstrip("+-!"):
+    if go := form.rstrip("+-!*"):
         out["go"] = go
-    for flag, name in (("+", "kept"), ("-", "dropped"), ("!", "always")):
+    for flag, name in (("+", "kept"), ("-", "dropped"), ("!", "always"), ("*", "pointer")):
         if flag in form:
             out[name] = True
     return out
