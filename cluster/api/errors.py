@@ -49,6 +49,8 @@ class ApiError(Exception):
         self.details: dict[str, Any] = dict(details or {})
         self.causes = tuple(causes)
         self.retry_after_s = retry_after_s
+        self.metadata: dict[str, Any] = {}
+        """The Status' ListMeta: an expired page token comes with one to go on with."""
 
     def status(self) -> dict[str, Any]:
         """The Status object."""
@@ -60,7 +62,7 @@ class ApiError(Exception):
         status: dict[str, Any] = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": dict(self.metadata),
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,

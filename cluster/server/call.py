@@ -31,6 +31,10 @@ class Call:
     dry_run: bool = False
     field_validation: Literal["Strict", "Warn", "Ignore"] = "Warn"
     warnings: list[str] = field(default_factory=list)
+    trusted: bool = False
+    """The body comes from inside the process: its structure is not checked again."""
+    created: bool = False
+    """Set by the verb when it made a new object: the answer is 201 instead of 200."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,56 @@
+"""Everything the verbs work with, in one place, so that each verb is a function of it and a call."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from broker.chance import Chance
+from broker.clock import Clock
+from cluster.api import kinds
+from cluster.api.objects import Object
+from cluster.api.registry import Registry
+from cluster.api.resource import Resource
+from cluster.server.admission.chain import Chain
+from cluster.server.allocate import ServiceAllocator
+from cluster.server.call import Call
+from cluster.server.strategy import Strategy, strategy_of
+from cluster.store.entry import Entry
+from cluster.store.store import Store
+
+_BUILT_IN = frozenset((resource.group, resource.plural) for resource in kinds.BUILT_IN)
+
+SubresourceHook = Callable[[Call, Entry, Object], Awaitable[Object]]
+"""Answers a POST to a subresource that another part implements (serviceaccounts/token): the call, the
+parent, the decoded body."""
+Reviewer = Callable[[Call, Object], Awaitable[Object]]
+"""Answers a POST to a kind that is a question and is never stored (TokenReview, SubjectAccessReview)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Environment:
+    store: Store
+    registry: Registry
+    clock: Clock
+    chance: Chance
+    admission: Chain
+    services: ServiceAllocator
+    hooks: dict[tuple[str, str], SubresourceHook] = field(default_factory=dict)
+    """By (qualified, subresource)."""
+    reviewers: dict[str, Reviewer] = field(default_factory=dict)
+    """By qualified."""
+    _strategies: dict[tuple[str, str, str], Strategy] = field(default_factory=dict)
+    _generation: int = -1
+
+    def strategy(self, resource: Resource) -> Strategy:
+        """The strategy of the stored view of `resource`."""
+        if self._generation != self.registry.generation:
+            self._strategies.clear()
+            self._generation = self.registry.generation
+        key = (resource.plural, resource.group, resource.version)
+        found = self._strategies.get(key)
+        if found is None:
+            stored = self.registry.storage_of(resource)
+            custom = (stored.group, stored.plural) not in _BUILT_IN
+            found = self._strategies[key] = strategy_of(stored, custom=custom)
+        return found

@@ -1,0 +1,61 @@
+"""Opens watches: where they start, and what they begin with."""
+
+from __future__ import annotations
+
+from cluster.api import errors
+from cluster.server.call import Call, ListOptions, WatchOptions
+from cluster.server.verbs.environment import Environment
+from cluster.server.verbs.reading import predicate, select
+from cluster.server.watch import Watch, WatchHub, bookmark
+from cluster.store.entry import Entry
+
+
+async def open_watch(env: Environment, hub: WatchHub, call: Call, options: WatchOptions) -> Watch:
+    """A watch from a revision; from "" or "0" (and with sendInitialEvents) it begins with what there is."""
+    revision = _start(options)
+    strategy = env.strategy(call.resource)
+    fields = _with_name(options.field_selector, call.name)
+    key = (call.resource.api_version, call.namespace, options.label_selector, fields)
+    matches = predicate(env, call, options.label_selector, fields)
+    convert = None if strategy.resource is call.resource else env.registry.convert
+    if revision > env.store.revision:
+        raise errors.Timeout(
+            f"Too large resource version: {revision}, current: {env.store.revision}",
+            causes=(errors.Cause("ResourceVersionTooLarge", "Too large resource version", ""),),
+            retry_after_s=1,
+        )
+    if not options.send_initial_events and revision:
+        group = hub.group(strategy.qualified, key, call.resource, matches, convert)
+        return hub.since(group, strategy.qualified, revision)
+    await env.store.durable(env.store.revision)
+    group = hub.group(strategy.qualified, key, call.resource, matches, convert)
+    chosen = select(
+        env, call, ListOptions(label_selector=options.label_selector, field_selector=options.field_selector)
+    )
+    now = env.store.revision
+    watch = group.join(now)
+    events = [group.initial(entry) for entry in sorted(chosen, key=_revision)]
+    if options.send_initial_events and options.bookmarks:
+        events.append(bookmark(call.resource, now, initial_events_end=True))
+    watch.start_with(events)
+    return watch
+
+
+def _start(options: WatchOptions) -> int:
+    text = options.revision
+    if not text:
+        return 0
+    if not text.isdigit():
+        raise errors.BadRequest(f'Invalid value: "{text}": must be an integer')
+    return int(text)
+
+
+def _with_name(field_selector: str, name: str) -> str:
+    """A watch of one object is a watch with a field selector."""
+    if not name:
+        return field_selector
+    return ",".join(part for part in (field_selector, f"metadata.name={name}") if part)
+
+
+def _revision(entry: Entry) -> int:
+    return entry.revision

@@ -1,0 +1,260 @@
+"""Create and replace: the one path that every write of an object takes.
+
+Nothing here awaits between reading the current version and storing the new one unless webhooks are
+configured, so in the usual case a write can't meet another one half-way; with webhooks the store refuses
+the write as stale and it is prepared again from the new version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cluster.api import errors
+from cluster.api.objects import Key, Object, copy_of
+from cluster.server.admission.request import Operation, Request
+from cluster.server.call import Call
+from cluster.server.strategy import Strategy, grown_generation, keep_status, status_update
+from cluster.server.verbs import schema
+from cluster.server.verbs.environment import Environment
+from cluster.server.verbs.fields import track
+from cluster.server.verbs.metadata import (
+    check_target,
+    check_versions,
+    deduplicate_owners,
+    fill_new,
+    generated_name,
+    keep_system_fields,
+    require_revision,
+)
+from cluster.store.entry import Entry
+from cluster.store.store import Overloaded, Stale
+
+NAME_ATTEMPTS = 8
+"""How often a generated name is drawn before the collision is reported."""
+WRITE_ATTEMPTS = 8
+"""How often a write is prepared anew because its object changed while webhooks were asked."""
+
+Change = Callable[[Object], Object]
+"""Makes the new version (a private object, in the call's version) from the current one."""
+
+
+def taken_in(call: Call, body: Object) -> Object:
+    """A private, structurally valid, defaulted copy of a request's body."""
+    if call.trusted:
+        obj: Object = copy_of(body)
+        obj.setdefault("apiVersion", call.resource.api_version)
+        obj.setdefault("kind", call.resource.kind)
+    else:
+        obj, warnings = schema.decode(call.resource, body, call.field_validation)
+        call.warnings.extend(warnings)
+    obj.setdefault("metadata", {})
+    schema.default(call.resource, obj)
+    return obj
+
+
+async def create(env: Environment, call: Call, body: Object) -> Entry:
+    """Stores a new object, or answers what a dry run would store."""
+    return await create_object(env, call, taken_in(call, body))
+
+
+async def create_object(
+    env: Environment, call: Call, obj: Object, *, tracked: bool = False
+) -> Entry:
+    """`tracked`: server-side apply has already written managedFields."""
+    strategy = env.strategy(call.resource)
+    metadata = obj["metadata"]
+    check_target(call, metadata)
+    deduplicate_owners(call, metadata)
+    generated = bool(metadata.get("generateName")) and not metadata.get("name")
+    fill_new(metadata, clock=env.clock, chance=env.chance)
+    if strategy.empty_status is not None:
+        obj.pop("status", None)
+    if not tracked:
+        track(env, call, obj, None)
+    obj = env.registry.convert(obj, strategy.resource)
+    request = _request(Operation.CREATE, call, strategy, obj, None)
+    env.admission.mutate(request)
+    if env.admission.mutating_webhooks is not None:
+        await env.admission.mutating_webhooks(request)
+    obj = request.object
+    _prepare_new(strategy, obj)
+    release = None if call.dry_run else env.services.undo_of(strategy.qualified)
+    try:
+        env.services.allocate(strategy.qualified, obj, None, dry_run=call.dry_run)
+        if causes := schema.creation_errors(strategy.resource, obj):
+            raise errors.invalid(strategy.resource, obj["metadata"].get("name", ""), causes)
+        entry = await _store_new(env, request, strategy, generated)
+    except errors.ApiError:
+        if release is not None:
+            release()
+        raise
+    call.created = True
+    return served(env, call, entry)
+
+
+def _prepare_new(strategy: Strategy, obj: Object) -> None:
+    if strategy.generation:
+        obj["metadata"]["generation"] = 1
+    if strategy.empty_status is not None:
+        obj["status"] = dict(strategy.empty_status)
+    if strategy.prepare_create is not None:
+        strategy.prepare_create(obj)
+
+
+async def _store_new(env: Environment, request: Request, strategy: Strategy, generated: bool) -> Entry:
+    obj, call = request.object, request.call
+    metadata = obj["metadata"]
+    key = Key(metadata.get("namespace", ""), metadata["name"])
+    attempt = 1
+    while env.store.get(strategy.qualified, key) is not None:
+        if not generated or attempt == NAME_ATTEMPTS:
+            raise errors.already_exists(strategy.resource, key.name)
+        attempt += 1
+        metadata["name"] = generated_name(metadata["generateName"], env.chance)
+        key = Key(key.namespace, metadata["name"])
+    request.name = key.name
+    if env.admission.validating_webhooks is not None:
+        await env.admission.validating_webhooks(request)
+    env.admission.validate(request)
+    if call.dry_run:
+        return Entry(strategy.qualified, key, obj, 0)
+    try:
+        entry = env.store.put(strategy.qualified, key, obj, None)
+    except Stale:
+        raise errors.already_exists(strategy.resource, key.name) from None
+    except Overloaded as overload:
+        raise overloaded(overload) from None
+    await env.store.durable(entry.revision)
+    return entry
+
+
+async def update(env: Environment, call: Call, body: Object) -> Entry:
+    """Replaces an object; creates it where the kind allows."""
+    obj = taken_in(call, body)
+    check_target(call, obj["metadata"])
+    strategy = env.strategy(call.resource)
+    key = Key(call.namespace if call.resource.namespaced else "", call.name)
+    if env.store.get(strategy.qualified, key) is None:
+        if strategy.create_on_update and not call.subresource:
+            return await create_object(env, call, obj)
+        raise errors.not_found(strategy.resource, call.name)
+    if not strategy.unconditional_update:
+        require_revision(strategy.resource, obj["metadata"], call.name)
+    return await replace(env, call, lambda _: obj if env.admission.mutating_webhooks is None else copy_of(obj))
+
+
+async def replace(env: Environment, call: Call, change: Change, *, tracked: bool = False) -> Entry:
+    """Stores what `change` makes of the current version; again if that changed meanwhile."""
+    strategy = env.strategy(call.resource)
+    key = Key(call.namespace if call.resource.namespaced else "", call.name)
+    for _ in range(WRITE_ATTEMPTS):
+        current = env.store.get(strategy.qualified, key)
+        if current is None:
+            raise errors.not_found(strategy.resource, call.name)
+        view = env.registry.convert(current.object, call.resource)
+        new = change(view)
+        check_versions(strategy.resource, key.namespace, new["metadata"], current.object["metadata"])
+        request = _prepared(env, call, strategy, new, view, current, tracked)
+        if env.admission.mutating_webhooks is not None:
+            await env.admission.mutating_webhooks(request)
+        try:
+            entry = await _store_update(env, request, strategy, current)
+        except Stale:
+            continue
+        return served(env, call, entry)
+    raise errors.conflict(strategy.resource, call.name)
+
+
+def _prepared(
+    env: Environment,
+    call: Call,
+    strategy: Strategy,
+    new: Object,
+    view: Mapping[str, Any],
+    current: Entry,
+    tracked: bool,
+) -> Request:
+    """The request with the new version in its stored form, up to the mutating steps."""
+    if call.subresource == "status":
+        new = status_update(strategy, new, view)
+    elif strategy.status and not call.subresource:
+        keep_status(new, view)
+    metadata = new["metadata"]
+    keep_system_fields(metadata, view["metadata"])
+    metadata["resourceVersion"] = current.object["metadata"]["resourceVersion"]
+    deduplicate_owners(call, metadata)
+    if not tracked:
+        track(env, call, new, view)
+    new = env.registry.convert(new, strategy.resource)
+    request = _request(Operation.UPDATE, call, strategy, new, current.object)
+    env.admission.mutate(request)
+    return request
+
+
+async def _store_update(env: Environment, request: Request, strategy: Strategy, current: Entry) -> Entry:
+    call, new, old = request.call, request.object, current.object
+    if strategy.prepare_update is not None and not call.subresource:
+        strategy.prepare_update(new, old)
+    if new == old:
+        await env.store.durable(current.revision)
+        return current
+    if strategy.generation and call.subresource != "status" and grown_generation(strategy, new, old):
+        new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+    env.services.allocate(strategy.qualified, new, old, dry_run=call.dry_run)
+    if causes := schema.update_errors(strategy.resource, new, old):
+        raise errors.invalid(strategy.resource, call.name, causes)
+    if env.admission.validating_webhooks is not None:
+        await env.admission.validating_webhooks(request)
+    env.admission.validate(request)
+    if call.dry_run:
+        return Entry(strategy.qualified, current.key, new, current.revision)
+    try:
+        if ends_with(new):
+            env.services.release(strategy.qualified, old)
+            entry = env.store.remove(current, new)
+        else:
+            entry = env.store.put(strategy.qualified, current.key, new, current)
+    except Overloaded as overload:
+        raise overloaded(overload) from None
+    await env.store.durable(entry.revision)
+    return entry
+
+
+def ends_with(new: Mapping[str, Any]) -> bool:
+    """True for a deleted object that nothing holds back any more."""
+    metadata = new["metadata"]
+    return (
+        "deletionTimestamp" in metadata
+        and not metadata.get("finalizers")
+        and not metadata.get("deletionGracePeriodSeconds")
+        and not (new["kind"] == "Namespace" and new.get("spec", {}).get("finalizers"))
+    )
+
+
+def served(env: Environment, call: Call, entry: Entry) -> Entry:
+    """The entry in the version that the call asked in."""
+    if entry.object["apiVersion"] == call.resource.api_version:
+        return entry
+    return Entry(entry.qualified, entry.key, env.registry.convert(entry.object, call.resource), entry.revision)
+
+
+def overloaded(cause: Overloaded) -> errors.TooManyRequests:
+    return errors.TooManyRequests(str(cause), retry_after_s=1)
+
+
+def _request(
+    operation: Operation, call: Call, strategy: Strategy, obj: Object, old: Mapping[str, Any] | None
+) -> Request:
+    metadata = obj["metadata"]
+    return Request(
+        operation=operation,
+        call=call,
+        resource=strategy.resource,
+        qualified=strategy.qualified,
+        subresource=call.subresource,
+        namespace=metadata.get("namespace", ""),
+        name=metadata.get("name", ""),
+        object=obj,
+        old=old,
+    )
