@@ -7,7 +7,7 @@ the pure machines in `agents.pod` and `agents.container`.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -40,6 +40,15 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a container says of itself when it is probed."""
+
+    success: bool
+    message: str = ""
+    hang: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """Everything a runtime needs to start one instance of a container."""
 
@@ -51,7 +60,10 @@ class Launch:
     """Resolved: env and envFrom with ConfigMaps, Secrets, field references."""
     restart_count: int
     behaviour: Mapping[str, Any]
-    """The resolved profile, see agents.behaviour; empty for runtimes that need none."""
+    """What the pod's annotation says of this container, valid by `agents.behaviour`: the runtime lays it
+    over the profile of the image. Empty for runtimes that need none."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Absolute path → content, from the pod's ConfigMap, Secret and downward API volumes."""
 
 
 class ImageError(Exception):
@@ -62,6 +74,13 @@ class ImageError(Exception):
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulledImage:
+    id: str
+    """Digest reference: docker.io/library/nginx@sha256:…"""
+    size_bytes: int
+
+
 class Container(Protocol):
     """One running instance."""
 
@@ -70,12 +89,20 @@ class Container(Protocol):
         """Like containerd://<64 hex digits>; unique per instance."""
 
     async def stop(self, grace_s: float) -> None:
-        """SIGTERM, then SIGKILL when the grace is over. Returns when it is down; `on_exit` was called."""
+        """SIGTERM, then SIGKILL when the grace is over. Returns when it is down; `on_exit` was called.
+        Called again with a shorter grace it hurries the stop under way."""
 
     async def execute(self, command: Sequence[str], *, timeout_s: float | None) -> tuple[int, bytes]:
         """Runs a command inside: (exit code, combined output). Raises TimeoutError."""
 
     def usage(self) -> Usage: ...
+
+    def probe_answer(self, kind: str) -> Answer | None:
+        """What a readiness, liveness or startup probe is to be told now, where the behaviour says so;
+        None: really ask the container."""
+
+    def behave(self, behaviour: Mapping[str, Any]) -> None:
+        """The pod's annotation changed (valid by `agents.behaviour`)."""
 
     def logs(self) -> Sequence[LogLine]:
         """What is kept of the instance's output, oldest first; bounded, oldest dropped."""
@@ -85,8 +112,8 @@ class Container(Protocol):
 
 
 class Runtime(Protocol):
-    async def pull(self, image: str, *, pod: Object) -> str:
-        """Gets the image; returns its id (digest reference). Raises ImageError. Instant when present."""
+    async def pull(self, image: str, *, pod: Object) -> PulledImage:
+        """Gets the image. Raises ImageError. Instant when present."""
 
     def has_image(self, image: str) -> bool: ...
 

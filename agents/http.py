@@ -1,0 +1,177 @@
+"""HTTP/1.1 over the streams of a `Network`: the emulated containers' server and the probes' client.
+
+h11 keeps the protocol, this module only moves bytes, so the same code runs on real sockets and in the
+simulation's memory network. No TLS: an HTTPS probe is sent in plain text (see `agents.prober`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import h11
+
+from agents.network import Network
+
+MAX_BODY_BYTES = 1 << 20
+"""What a request may carry, and what a client keeps of an answer (the kubelet keeps 10 KiB of a probe's)."""
+_CHUNK = 65536
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+
+Headers = Sequence[tuple[str, str]]
+
+
+class BadAnswer(Exception):
+    """The peer does not speak HTTP/1.1, or closed in the middle."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    method: str
+    target: str
+    headers: Headers = ()
+    body: bytes = b""
+    peer: str = ""
+
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
+    def header(self, name: str) -> str:
+        return next((value for key, value in self.headers if key.lower() == name), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    status: int
+    headers: Headers = ()
+    body: bytes = b""
+    close: bool = False
+
+    def header(self, name: str) -> str:
+        return next((value for key, value in self.headers if key.lower() == name), "")
+
+
+Handler = Callable[[Request], Awaitable[Response | None]]
+"""None closes the connection without an answer."""
+
+
+async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handler: Handler) -> None:
+    """Answers the requests of one connection until either side closes it."""
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_CHUNK)
+    peer = writer.get_extra_info("peername")
+    peer_ip = str(peer[0]) if peer else ""
+    try:
+        while await _serve_one(connection, reader, writer, handler, peer_ip):
+            connection.start_next_cycle()
+    except h11.RemoteProtocolError:
+        if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            await _answer(
+                connection, writer, Response(status=400, body=b"400 Bad Request", close=True), "GET"
+            )
+    except OSError:
+        return
+
+
+async def _serve_one(
+    connection: h11.Connection,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    handler: Handler,
+    peer_ip: str,
+) -> bool:
+    head = await _next(connection, reader)
+    if not isinstance(head, h11.Request):
+        return False
+    if connection.they_are_waiting_for_100_continue:
+        writer.write(connection.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+    body = await _body(connection, reader)
+    request = Request(
+        method=head.method.decode(),
+        target=head.target.decode("latin-1"),
+        headers=_text_headers(head.headers),
+        body=body,
+        peer=peer_ip,
+    )
+    response = await handler(request)
+    if response is None:
+        return False
+    await _answer(connection, writer, response, request.method)
+    return connection.our_state is h11.DONE and connection.their_state is h11.DONE
+
+
+async def _answer(
+    connection: h11.Connection, writer: asyncio.StreamWriter, response: Response, method: str
+) -> None:
+    headers = [("content-length", str(len(response.body))), *response.headers]
+    if response.close:
+        headers.append(("connection", "close"))
+    reason = _PHRASES.get(response.status, "")
+    data = connection.send(h11.Response(status_code=response.status, headers=headers, reason=reason.encode()))
+    body = b"" if method == "HEAD" else response.body
+    data = (data or b"") + (connection.send(h11.Data(data=body)) or b"" if body else b"")
+    writer.write(data + (connection.send(h11.EndOfMessage()) or b""))
+    await writer.drain()
+
+
+async def fetch(
+    network: Network,
+    ip: str,
+    port: int,
+    request: Request,
+    *,
+    source_ip: str = "",
+) -> Response:
+    """One request on a connection of its own. Raises OSError, BadAnswer; has no deadline of its own."""
+    reader, writer = await network.connect(ip, port, source_ip=source_ip)
+    try:
+        return await _exchange(reader, writer, request)
+    except h11.RemoteProtocolError as error:
+        raise BadAnswer("malformed HTTP response") from error
+    finally:
+        writer.close()
+
+
+async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> Response:
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_CHUNK)
+    headers = [*request.headers, ("connection", "close")]
+    if request.body:
+        headers.append(("content-length", str(len(request.body))))
+    data = connection.send(h11.Request(method=request.method, target=request.target, headers=headers))
+    if request.body:
+        data = (data or b"") + (connection.send(h11.Data(data=request.body)) or b"")
+    writer.write((data or b"") + (connection.send(h11.EndOfMessage()) or b""))
+    await writer.drain()
+    head = await _next(connection, reader)
+    while isinstance(head, h11.InformationalResponse):
+        head = await _next(connection, reader)
+    if not isinstance(head, h11.Response):
+        raise BadAnswer("EOF")
+    body = await _body(connection, reader)
+    return Response(status=head.status_code, headers=_text_headers(head.headers), body=body)
+
+
+async def _body(connection: h11.Connection, reader: asyncio.StreamReader) -> bytes:
+    """The rest of the message; what exceeds the limit is read and forgotten."""
+    parts: list[bytes] = []
+    size = 0
+    while isinstance(event := await _next(connection, reader), h11.Data):
+        if size < MAX_BODY_BYTES:
+            parts.append(bytes(event.data))
+            size += len(event.data)
+    return b"".join(parts)[:MAX_BODY_BYTES]
+
+
+async def _next(connection: h11.Connection, reader: asyncio.StreamReader) -> object:
+    while True:
+        event = connection.next_event()
+        if event is not h11.NEED_DATA:
+            return event
+        connection.receive_data(await reader.read(_CHUNK))
+
+
+def _text_headers(headers: object) -> list[tuple[str, str]]:
+    assert isinstance(headers, Sequence)
+    return [(bytes(k).decode("latin-1"), bytes(v).decode("latin-1")) for k, v in headers]
