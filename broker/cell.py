@@ -323,7 +323,8 @@ class Cell(Generic[M]):
             message, self._reply, cause = self._mailbox.popleft()
             resume_cause(cause)
             await self._actor.receive(message)
-            self._reply = None
+            if self._state is State.RUNNING:  # otherwise the release answers it
+                self._reply = None
             handled += 1
             if handled % BURST == 0:
                 await asyncio.sleep(0)

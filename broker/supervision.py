@@ -14,6 +14,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+CANCEL_AGAIN_S = 1.0
+"""A task that is still alive this long after its cancellation is cancelled again."""
+
 
 def start_task(name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Starts a task that the caller owns: it keeps the reference, and ends the task with `end_task`."""
@@ -38,10 +41,23 @@ async def settled(task: asyncio.Future[Any]) -> None:
 
 
 async def end_task(task: asyncio.Task[Any]) -> None:
-    """Cancels the task and waits until it has ended, repeating the request where the task swallowed it."""
-    while not task.done():
+    """Cancels the task and waits until it has ended, asking again now and then if it swallows that."""
+    if task.done():
+        return
+    loop = asyncio.get_running_loop()
+    again: asyncio.TimerHandle | None = None
+
+    def cancel() -> None:
+        nonlocal again
         task.cancel()
+        again = loop.call_later(CANCEL_AGAIN_S, cancel)
+
+    cancel()
+    try:
         await settled(task)
+    finally:
+        if again is not None:
+            again.cancel()
 
 
 class Tasks:

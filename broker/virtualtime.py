@@ -122,15 +122,25 @@ class VirtualTimeLoop(base_events.BaseEventLoop):
 
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:
-    """Runs `main` on a new virtual-time loop and gives its result; tasks left over are cancelled."""
+    """Runs `main` on a new virtual-time loop and gives its result; tasks left over are cancelled.
+
+    An error that a callback left to the loop is raised at the end: in a simulation it is a bug.
+    """
     loop = VirtualTimeLoop()
+    errors: list[BaseException] = []
+    loop.set_exception_handler(
+        lambda _, context: errors.append(context["exception"]) if "handle" in context else None
+    )
     try:
         asyncio.set_event_loop(loop)
         try:
-            return loop.run_until_complete(main)
+            result = loop.run_until_complete(main)
         finally:
             loop.run_until_complete(loop.end_tasks())
             loop.run_until_complete(loop.shutdown_asyncgens())
+        if errors:
+            raise errors[0]
+        return result
     finally:
         asyncio.set_event_loop(None)
         loop.close()
