@@ -1,0 +1,127 @@
+"""InterPodAffinity: where pods want to be near, or far from, other pods; in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cluster.scheduler.decision import Refusal
+from cluster.scheduler.nodes import NodeInfo
+from cluster.scheduler.plugins import MAX_SCORE, Check
+from cluster.scheduler.pods import PodInfo
+from cluster.scheduler.snapshot import Snapshot
+from cluster.scheduler.terms import PodTerm
+
+Domain = tuple[str, str]
+"""(topology key, value)."""
+
+
+class InterPodAffinity:
+    name = "InterPodAffinity"
+    _affinity = Refusal(name, ("node(s) didn't match pod affinity rules",), resolvable=False)
+    _anti_affinity = Refusal(name, ("node(s) didn't match pod anti-affinity rules",))
+    _existing = Refusal(name, ("node(s) didn't satisfy existing pods anti-affinity rules",))
+
+    def filter_for(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
+        repelled = self._repelled_by_placed(pod, snapshot)
+        if not repelled and not pod.affinity and not pod.anti_affinity:
+            return None
+        near = [(term.topology_key, _matching(term, pod, snapshot)) for term in pod.affinity]
+        far = [(term.topology_key, snapshot.counters.of(term)) for term in pod.anti_affinity]
+        far_domains = [(key, counter.by_domain(key)) for key, counter in far]
+        first = not any(count for _, domains in near for count in domains.values()) and all(
+            _about(term, pod, snapshot) for term in pod.affinity
+        )
+
+        def check(node: NodeInfo) -> Refusal | None:
+            labels = node.labels
+            if near and not _near(near, labels, first):
+                return self._affinity
+            for key, domains in far_domains:
+                value = labels.get(key)
+                if value is not None and domains.get(value, 0) > 0:
+                    return self._anti_affinity
+            for key, values in repelled.items():
+                if labels.get(key) in values:
+                    return self._existing
+            return None
+
+        return check
+
+    def _repelled_by_placed(self, pod: PodInfo, snapshot: Snapshot) -> dict[str, set[str]]:
+        """Domains closed to this pod by the anti-affinity of pods that are already placed."""
+        closed: dict[str, set[str]] = {}
+        for term, entry in snapshot.anti_affinity.items():
+            if not _about(term, pod, snapshot):
+                continue
+            values = closed.setdefault(term.topology_key, set())
+            for name in entry.per_node:
+                value = snapshot.nodes[name].labels.get(term.topology_key)
+                if value is not None:
+                    values.add(value)
+        return {key: values for key, values in closed.items() if values}
+
+    def scores_for(self, pod: PodInfo, snapshot: Snapshot, nodes: Sequence[NodeInfo]) -> Sequence[int] | None:
+        pull: dict[Domain, int] = {}
+        for term in pod.preferred_affinity:
+            _attract(pull, term, snapshot.counters.of(term).by_domain(term.topology_key), term.weight)
+        for term in pod.preferred_anti_affinity:
+            _attract(pull, term, snapshot.counters.of(term).by_domain(term.topology_key), -term.weight)
+        for (term, weight), entry in snapshot.preferences.items():
+            if _about(term, pod, snapshot):
+                _attract(pull, term, _domains(term, entry.per_node, snapshot), weight)
+        if not pull:
+            return None
+        keys = list(dict.fromkeys(key for key, _ in pull))
+        raw = [
+            sum(pull.get((key, node.labels[key]), 0) for key in keys if key in node.labels) for node in nodes
+        ]
+        low, high = min(raw, default=0), max(raw, default=0)
+        if low == high:
+            return None
+        return [int(MAX_SCORE * ((score - low) / (high - low))) for score in raw]
+
+
+def _near(near: list[tuple[str, dict[str, int]]], labels: Mapping[str, str], first: bool) -> bool:
+    """Every term has a match in the node's domain; or the pod is the first of a group that wants to be
+    near itself, and the node has the domains."""
+    if any(key not in labels for key, _ in near):
+        return False
+    return first or all(domains.get(labels[key], 0) > 0 for key, domains in near)
+
+
+def _matching(term: PodTerm, pod: PodInfo, snapshot: Snapshot) -> dict[str, int]:
+    """Pods per domain that match all of the pod's affinity terms: one pod must satisfy them together."""
+    if len(pod.affinity) == 1:
+        return snapshot.counters.of(term).by_domain(term.topology_key)
+    domains: dict[str, int] = {}
+    for name in snapshot.counters.of(term).per_node:
+        node = snapshot.nodes[name]
+        value = node.labels.get(term.topology_key)
+        if value is None:
+            continue
+        count = sum(
+            all(t.about(p.namespace, p.labels, snapshot.namespace_labels) for t in pod.affinity)
+            for p in node.pods.values()
+        )
+        domains[value] = domains.get(value, 0) + count
+    return domains
+
+
+def _about(term: PodTerm, pod: PodInfo, snapshot: Snapshot) -> bool:
+    return term.about(pod.namespace, pod.labels, snapshot.namespace_labels)
+
+
+def _domains(term: PodTerm, per_node: Mapping[str, int], snapshot: Snapshot) -> dict[str, int]:
+    domains: dict[str, int] = {}
+    for name, count in per_node.items():
+        value = snapshot.nodes[name].labels.get(term.topology_key)
+        if value is not None:
+            domains[value] = domains.get(value, 0) + count
+    return domains
+
+
+def _attract(pull: dict[Domain, int], term: PodTerm, domains: Mapping[str, int], weight: int) -> None:
+    for value, count in domains.items():
+        if count:
+            domain = (term.topology_key, value)
+            pull[domain] = pull.get(domain, 0) + weight * count

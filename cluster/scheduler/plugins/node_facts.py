@@ -1,0 +1,101 @@
+"""Filters that look at one node's own facts: name, unschedulable, taints, affinity, ports; and their
+scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cluster.scheduler.decision import Refusal
+from cluster.scheduler.nodes import NodeInfo, ports_conflict
+from cluster.scheduler.plugins import Check, normalised
+from cluster.scheduler.pods import PodInfo
+from cluster.scheduler.snapshot import Snapshot
+from cluster.scheduler.terms import tolerates, untolerated
+
+_UNSCHEDULABLE = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+
+
+class NodeUnschedulable:
+    name = "NodeUnschedulable"
+    _refusal = Refusal(name, ("node(s) were unschedulable",), resolvable=False)
+
+    def filter_for(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
+        if any(tolerates(toleration, _UNSCHEDULABLE) for toleration in pod.tolerations):
+            return None
+        refusal = self._refusal
+        return lambda node: refusal if node.unschedulable else None
+
+
+class NodeName:
+    name = "NodeName"
+    _refusal = Refusal(name, ("node(s) didn't match the requested node name",), resolvable=False)
+
+    def filter_for(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
+        wanted = pod.node_name
+        if not wanted:
+            return None
+        refusal = self._refusal
+        return lambda node: None if node.name == wanted else refusal
+
+
+class TaintToleration:
+    name = "TaintToleration"
+
+    def filter_for(self, pod: PodInfo, snapshot: Snapshot) -> Check:
+        tolerations = pod.tolerations
+
+        def check(node: NodeInfo) -> Refusal | None:
+            if not node.taints:
+                return None
+            taint = untolerated(tolerations, node.taints, ("NoSchedule", "NoExecute"))
+            if taint is None:
+                return None
+            reason = f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"
+            return Refusal(self.name, (reason,), resolvable=False)
+
+        return check
+
+    def scores_for(self, pod: PodInfo, snapshot: Snapshot, nodes: Sequence[NodeInfo]) -> Sequence[int] | None:
+        if not snapshot.prefer_no_schedule:
+            return None
+        tolerations = [t for t in pod.tolerations if t.get("effect") in (None, "", "PreferNoSchedule")]
+        intolerable = [
+            sum(
+                taint["effect"] == "PreferNoSchedule"
+                and not any(tolerates(toleration, taint) for toleration in tolerations)
+                for taint in node.taints
+            )
+            for node in nodes
+        ]
+        return normalised(intolerable, reverse=True)
+
+
+class NodeAffinity:
+    name = "NodeAffinity"
+    _refusal = Refusal(name, ("node(s) didn't match Pod's node affinity/selector",), resolvable=False)
+
+    def filter_for(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
+        test = pod.required_node
+        if test is None:
+            return None
+        refusal = self._refusal
+        return lambda node: None if test(node.labels, node.name) else refusal
+
+    def scores_for(self, pod: PodInfo, snapshot: Snapshot, nodes: Sequence[NodeInfo]) -> Sequence[int] | None:
+        preferred = pod.preferred_nodes
+        if not preferred:
+            return None
+        return normalised(
+            [sum(weight for weight, test in preferred if test(n.labels, n.name)) for n in nodes]
+        )
+
+
+class NodePorts:
+    name = "NodePorts"
+    _refusal = Refusal(name, ("node(s) didn't have free ports for the requested pod ports",))
+
+    def filter_for(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
+        if not pod.ports:
+            return None
+        refusal = self._refusal
+        return lambda node: refusal if node.ports and ports_conflict(node, pod) else None

@@ -1,0 +1,183 @@
+"""Node and pod affinity terms and tolerations, parsed once per pod and then only asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.api.objects import Object
+from cluster.api.selectors import EVERYTHING, LabelSelector, Requirement, of_object_form
+
+NodeTest = Callable[[Mapping[str, str], str], bool]
+"""(labels, node name) → matches."""
+
+_OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!", "Gt": "gt", "Lt": "lt"}
+
+
+def node_selector_term(term: Mapping[str, Any]) -> NodeTest | None:
+    """A term of a NodeSelector; None for an empty one, which matches nothing."""
+    labels = [_requirement(e) for e in term.get("matchExpressions") or ()]
+    fields = [_requirement(e) for e in term.get("matchFields") or ()]
+    if not labels and not fields:
+        return None
+
+    def test(found: Mapping[str, str], name: str) -> bool:
+        return all(r.test(found) for r in labels) and all(r.test({"metadata.name": name}) for r in fields)
+
+    return test
+
+
+def node_selector(selector: Mapping[str, Any] | None) -> NodeTest:
+    """A NodeSelector: its terms are alternatives. None of them: nothing matches."""
+    terms = [node_selector_term(t) for t in (selector or {}).get("nodeSelectorTerms") or ()]
+    tests = [t for t in terms if t is not None]
+    return lambda labels, name: any(test(labels, name) for test in tests)
+
+
+def required_node(spec: Mapping[str, Any]) -> NodeTest | None:
+    """nodeSelector and required node affinity together; None where the pod has neither."""
+    wanted = spec.get("nodeSelector") or {}
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    if not wanted and required is None:
+        return None
+    pairs = tuple(wanted.items())
+    test = node_selector(required) if required is not None else None
+
+    def check(labels: Mapping[str, str], name: str) -> bool:
+        return all(labels.get(key) == value for key, value in pairs) and (test is None or test(labels, name))
+
+    return check
+
+
+def preferred_node(spec: Mapping[str, Any]) -> list[tuple[int, NodeTest]]:
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    found = []
+    for entry in affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ():
+        test = node_selector_term(entry["preference"])
+        if test is not None and entry["weight"]:
+            found.append((int(entry["weight"]), test))
+    return found
+
+
+def pinned_nodes(spec: Mapping[str, Any]) -> frozenset[str] | None:
+    """The only nodes that required affinity by `metadata.name` allows (DaemonSet pods); None: any."""
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    if required is None:
+        return None
+    names: list[str] = []
+    for term in required.get("nodeSelectorTerms") or ():
+        pins = [
+            e["values"]
+            for e in term.get("matchFields") or ()
+            if e["key"] == "metadata.name" and e["operator"] == "In"
+        ]
+        if not pins:
+            return None
+        names.extend(pins[0])
+    return frozenset(names)
+
+
+@dataclass(frozen=True, slots=True)
+class PodTerm:
+    """A pod affinity term: which pods it is about, and the topology in which they count."""
+
+    namespaces: frozenset[str]
+    namespace_selector: LabelSelector | None
+    selector: LabelSelector
+    topology_key: str
+    weight: int = 0
+
+    def about(self, namespace: str, labels: Mapping[str, str], namespaces: NamespaceLabels) -> bool:
+        if namespace not in self.namespaces and (
+            self.namespace_selector is None or not self.namespace_selector.matches(namespaces(namespace))
+        ):
+            return False
+        return self.selector.matches(labels)
+
+
+NamespaceLabels = Callable[[str], Mapping[str, str]]
+"""The labels of a namespace; empty where it is unknown."""
+
+
+def pod_terms(pod: Object, kind: str) -> tuple[list[PodTerm], list[PodTerm]]:
+    """(required, preferred) terms of `podAffinity` or `podAntiAffinity`."""
+    affinity = (pod["spec"].get("affinity") or {}).get(kind) or {}
+    required = [
+        _pod_term(pod, term, 0)
+        for term in affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or ()
+    ]
+    preferred = [
+        _pod_term(pod, entry["podAffinityTerm"], int(entry["weight"]))
+        for entry in affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+    ]
+    return required, preferred
+
+
+def _pod_term(pod: Object, term: Mapping[str, Any], weight: int) -> PodTerm:
+    names = term.get("namespaces") or ()
+    chosen = term.get("namespaceSelector")
+    if not names and chosen is None:
+        names = (pod["metadata"].get("namespace", ""),)
+    selector = of_object_form(term.get("labelSelector"))
+    labels = pod["metadata"].get("labels") or {}
+    selector = with_label_keys(selector, labels, term.get("matchLabelKeys") or (), "in")
+    selector = with_label_keys(selector, labels, term.get("mismatchLabelKeys") or (), "notin")
+    return PodTerm(
+        namespaces=frozenset(names),
+        namespace_selector=None if chosen is None else of_object_form(chosen) or EVERYTHING,
+        selector=selector,
+        topology_key=term["topologyKey"],
+        weight=weight,
+    )
+
+
+def with_label_keys(
+    selector: LabelSelector, labels: Mapping[str, str], keys: Sequence[str], operator: str
+) -> LabelSelector:
+    """The selector narrowed by the pod's own values of `keys`."""
+    added = tuple(Requirement(key, operator, (labels[key],)) for key in keys if key in labels)
+    if not added or selector.nothing:
+        return selector
+    return LabelSelector(selector.requirements + added)
+
+
+def _requirement(expression: Mapping[str, Any]) -> Requirement:
+    values = tuple(sorted(expression.get("values") or ()))
+    return Requirement(expression["key"], _OPERATORS[expression["operator"]], values)
+
+
+def tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
+    if toleration.get("effect") and toleration["effect"] != taint["effect"]:
+        return False
+    key = toleration.get("key", "")
+    if key and key != taint["key"]:
+        return False
+    match toleration.get("operator") or "Equal":
+        case "Exists":
+            return True
+        case "Equal":
+            return bool(toleration.get("value", "") == taint.get("value", "")) and bool(key)
+        case "Gt" | "Lt" as operator:
+            return _compares(operator, taint.get("value", ""), toleration.get("value", ""))
+    return False
+
+
+def _compares(operator: str, taint: str, toleration: str) -> bool:
+    try:
+        found, bound = int(taint), int(toleration)
+    except ValueError:
+        return False
+    return found > bound if operator == "Gt" else found < bound
+
+
+def untolerated(
+    tolerations: Sequence[Mapping[str, Any]], taints: Sequence[Mapping[str, Any]], effects: tuple[str, ...]
+) -> Mapping[str, Any] | None:
+    """The first taint of these effects that no toleration covers."""
+    for taint in taints:
+        if taint["effect"] in effects and not any(tolerates(t, taint) for t in tolerations):
+            return taint
+    return None
