@@ -116,7 +116,13 @@ class LocalClient:
         return (await self._verbs.delete(self._call(resource, namespace, name), options)).object
 
     async def logs(
-        self, name: str, *, namespace: str, container: str = "", previous: bool = False, tail: int | None = None
+        self,
+        name: str,
+        *,
+        namespace: str,
+        container: str = "",
+        previous: bool = False,
+        tail: int | None = None,
     ) -> str:
         if self._streams is None:
             raise ServiceUnavailable("no node gateway: logs can't be read")

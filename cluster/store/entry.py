@@ -20,7 +20,9 @@ class Entry:
 
     __slots__ = ("_json", "key", "object", "qualified", "revision")
 
-    def __init__(self, qualified: str, key: Key, obj: Object, revision: int, json: bytes | None = None) -> None:
+    def __init__(
+        self, qualified: str, key: Key, obj: Object, revision: int, json: bytes | None = None
+    ) -> None:
         self.qualified = qualified
         self.key = key
         self.object = obj

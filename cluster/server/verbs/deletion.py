@@ -6,7 +6,8 @@ last writer to remove a finalizer, or the node that has stopped the pod, ends it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace as replaced
+from dataclasses import dataclass
+from dataclasses import replace as replaced
 from datetime import timedelta
 from typing import Any
 

@@ -17,5 +17,10 @@ def track(env: Environment, call: Call, new: Object, old: Mapping[str, Any] | No
     if find_spec("cluster.api.managed") is None:
         return
     import_module("cluster.api.managed").track(
-        call.resource, new, old, manager=call.field_manager, now=timestamp(env.clock.now()), subresource=call.subresource
+        call.resource,
+        new,
+        old,
+        manager=call.field_manager,
+        now=timestamp(env.clock.now()),
+        subresource=call.subresource,
     )

@@ -68,7 +68,9 @@ def keep_system_fields(new: Object, old: Mapping[str, Any]) -> None:
         new.setdefault("generateName", old["generateName"])
 
 
-def check_versions(resource: Resource, namespace: str, new: Mapping[str, Any], old: Mapping[str, Any]) -> None:
+def check_versions(
+    resource: Resource, namespace: str, new: Mapping[str, Any], old: Mapping[str, Any]
+) -> None:
     """Optimistic concurrency: uid and resourceVersion, where the body has them, must be the current ones."""
     uid = new.get("uid")
     if uid and uid != old["uid"]:
@@ -79,7 +81,13 @@ def check_versions(resource: Resource, namespace: str, new: Mapping[str, Any], o
             raise errors.invalid(
                 resource,
                 old["name"],
-                [errors.Cause("FieldValueInvalid", f'Invalid value: "{revision}": must be an integer', "metadata.resourceVersion")],
+                [
+                    errors.Cause(
+                        "FieldValueInvalid",
+                        f'Invalid value: "{revision}": must be an integer',
+                        "metadata.resourceVersion",
+                    )
+                ],
             )
         if int(revision):
             raise errors.conflict(resource, old["name"])

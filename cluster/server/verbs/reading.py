@@ -8,8 +8,8 @@ revision.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -134,9 +134,7 @@ def _at(env: Environment, call: Call, revision: int) -> Sequence[Entry]:
     try:
         return env.store.list_at(env.strategy(call.resource).qualified, call.namespace, revision)
     except Compacted as compacted:
-        raise errors.Expired(
-            f"too old resource version: {compacted.asked} ({compacted.oldest})"
-        ) from None
+        raise errors.Expired(f"too old resource version: {compacted.asked} ({compacted.oldest})") from None
 
 
 def _next_page(env: Environment, call: Call, options: ListOptions) -> Listing:

@@ -41,13 +41,9 @@ Change = Callable[[Object], Object]
 
 def taken_in(call: Call, body: Object) -> Object:
     """A private, structurally valid, defaulted copy of a request's body."""
-    if call.trusted:
-        obj: Object = copy_of(body)
-        obj.setdefault("apiVersion", call.resource.api_version)
-        obj.setdefault("kind", call.resource.kind)
-    else:
-        obj, warnings = schema.decode(call.resource, body, call.field_validation)
-        call.warnings.extend(warnings)
+    if call.trusted and call.subresource == "status":
+        return schema.decode_status(call, body)
+    obj = schema.decode(call, body)
     obj.setdefault("metadata", {})
     schema.default(call.resource, obj)
     return obj
@@ -58,9 +54,7 @@ async def create(env: Environment, call: Call, body: Object) -> Entry:
     return await create_object(env, call, taken_in(call, body))
 
 
-async def create_object(
-    env: Environment, call: Call, obj: Object, *, tracked: bool = False
-) -> Entry:
+async def create_object(env: Environment, call: Call, obj: Object, *, tracked: bool = False) -> Entry:
     """`tracked`: server-side apply has already written managedFields."""
     strategy = env.strategy(call.resource)
     metadata = obj["metadata"]
@@ -141,7 +135,9 @@ async def update(env: Environment, call: Call, body: Object) -> Entry:
         raise errors.not_found(strategy.resource, call.name)
     if not strategy.unconditional_update:
         require_revision(strategy.resource, obj["metadata"], call.name)
-    return await replace(env, call, lambda _: obj if env.admission.mutating_webhooks is None else copy_of(obj))
+    return await replace(
+        env, call, lambda _: obj if env.admission.mutating_webhooks is None else copy_of(obj)
+    )
 
 
 async def replace(env: Environment, call: Call, change: Change, *, tracked: bool = False) -> Entry:
@@ -236,7 +232,9 @@ def served(env: Environment, call: Call, entry: Entry) -> Entry:
     """The entry in the version that the call asked in."""
     if entry.object["apiVersion"] == call.resource.api_version:
         return entry
-    return Entry(entry.qualified, entry.key, env.registry.convert(entry.object, call.resource), entry.revision)
+    return Entry(
+        entry.qualified, entry.key, env.registry.convert(entry.object, call.resource), entry.revision
+    )
 
 
 def overloaded(cause: Overloaded) -> errors.TooManyRequests:

@@ -1,0 +1,64 @@
+"""Patch: the current version with a change applied, then the same path as an update."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cluster.api import errors
+from cluster.api.client import PatchType
+from cluster.api.objects import Object
+from cluster.server.call import Call
+from cluster.server.verbs import schema, subresources, writing
+from cluster.server.verbs.applying import apply_patch
+from cluster.server.verbs.environment import Environment
+from cluster.store.entry import Entry
+
+
+async def patch(env: Environment, call: Call, kind: PatchType, patch: Any, *, force: bool) -> Entry:
+    strategy = env.strategy(call.resource)
+    if kind is PatchType.STRATEGIC and strategy.custom:
+        raise errors.UnsupportedMediaType(
+            "the body of the request was in an unknown format - accepted media types include: "
+            "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
+        )
+    if call.subresource in subresources.PATCHED_AS_VIEW:
+        view = await subresources.get(env, call)
+        return await subresources.update(env, call, patched(call, kind, view.object, patch))
+    if kind is PatchType.APPLY:
+        return await apply_patch(env, call, patch, force=force)
+    return await writing.replace(env, call, lambda current: _changed(env, call, kind, current, patch))
+
+
+def patched(call: Call, kind: PatchType, current: Object, patch: Any) -> Object:
+    """The patch applied; may share parts with `current`."""
+    from cluster.api.patch import json_patch, merge_patch_object, strategic_merge_patch
+
+    result: Object
+    if kind is PatchType.JSON:
+        result = json_patch(current, patch)
+    elif kind is PatchType.STRATEGIC:
+        result = strategic_merge_patch(call.resource, current, patch)
+    else:
+        result = merge_patch_object(current, patch)
+    return result
+
+
+def _changed(env: Environment, call: Call, kind: PatchType, current: Object, patch: Any) -> Object:
+    result = patched(call, kind, current, patch)
+    if call.trusted and call.subresource == "status":
+        return schema.decode_status(call, result)
+    result = schema.decode(call, result)
+    metadata = result.get("metadata")
+    if not isinstance(metadata, dict):
+        raise errors.BadRequest("metadata must be an object")
+    if metadata.get("name") != call.name:
+        raise errors.BadRequest(
+            f"the name of the object ({metadata.get('name', '')}) does not match the name on the URL "
+            f"({call.name})"
+        )
+    if call.resource.namespaced and metadata.get("namespace") != call.namespace:
+        raise errors.BadRequest(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    schema.default(call.resource, result)
+    return result

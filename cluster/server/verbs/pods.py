@@ -1,0 +1,154 @@
+"""The subresources of pods that write: binding, eviction, ephemeralcontainers, resize."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace as replaced
+from typing import Any
+
+from cluster.api import errors
+from cluster.api.kinds import PODS
+from cluster.api.objects import Key, Object, copy_of, timestamp
+from cluster.server.call import Call, DeleteOptions
+from cluster.server.verbs import deletion, writing
+from cluster.server.verbs.disruption import take_disruption
+from cluster.server.verbs.environment import Environment
+from cluster.store.entry import Entry
+
+
+def _success(entry: Entry, code: int = 201) -> Entry:
+    status: Object = {
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code,
+    }  # fmt: skip
+    return Entry(entry.qualified, entry.key, status, entry.revision)
+
+
+async def bind(env: Environment, call: Call, body: Object) -> Entry:
+    """Assigns the pod to a node, once."""
+    target = body.get("target") or {}
+    metadata = body.get("metadata") or {}
+    _check_binding(call, target, metadata)
+
+    def bound(current: Object) -> Object:
+        _check_bindable(call, current, target["name"])
+        new = {**current, "metadata": dict(current["metadata"])}
+        for name in ("uid", "resourceVersion"):
+            if metadata.get(name):
+                new["metadata"][name] = metadata[name]
+        for name in ("annotations", "labels"):
+            if metadata.get(name):
+                new["metadata"][name] = {**current["metadata"].get(name, {}), **metadata[name]}
+        new["spec"] = {**current["spec"], "nodeName": target["name"]}
+        status = current.get("status", {})
+        new["status"] = {**status, "conditions": _scheduled(env, status.get("conditions", ()))}
+        return new
+
+    entry = await writing.replace(env, call, bound)
+    call.created = True
+    return _success(entry)
+
+
+def _check_binding(call: Call, target: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+    if metadata.get("name", call.name) != call.name:
+        raise errors.BadRequest("name in URL does not match name in Binding object")
+    causes = []
+    if target.get("kind") not in (None, "", "Node"):
+        message = f'Unsupported value: "{target["kind"]}": supported values: "Node", "<empty>"'
+        causes.append(errors.Cause("FieldValueNotSupported", message, "target.kind"))
+    if not target.get("name"):
+        causes.append(errors.Cause("FieldValueRequired", "Required value", "target.name"))
+    if causes:
+        raise errors.invalid(replaced(PODS, kind="Binding"), call.name, causes)
+
+
+def _check_bindable(call: Call, pod: Object, node: str) -> None:
+    if "deletionTimestamp" in pod["metadata"]:
+        raise errors.conflict(
+            PODS, call.name, f"pod {call.name} is being deleted, cannot be assigned to a host"
+        )
+    assigned = pod["spec"].get("nodeName")
+    if assigned:
+        raise errors.conflict(PODS, call.name, f'pod {call.name} is already assigned to node "{assigned}"')
+    if pod["spec"].get("schedulingGates"):
+        raise errors.conflict(PODS, call.name, f"pod {call.name} has non-empty .spec.schedulingGates")
+
+
+def _scheduled(env: Environment, conditions: Any) -> list[Object]:
+    scheduled = {
+        "type": "PodScheduled",
+        "status": "True",
+        "lastProbeTime": None,
+        "lastTransitionTime": timestamp(env.clock.now()),
+    }
+    return [condition for condition in conditions if condition["type"] != "PodScheduled"] + [scheduled]
+
+
+async def evict(env: Environment, call: Call, body: Object) -> Entry:
+    """Deletes the pod if its disruption budget allows it."""
+    name = (body.get("metadata") or {}).get("name", call.name)
+    if name != call.name:
+        raise errors.BadRequest("name in URL does not match name in Eviction object")
+    pod = env.store.get("pods", Key(call.namespace, call.name))
+    if pod is None:
+        raise errors.not_found(PODS, call.name)
+    options = _deletion_options(body)
+    call = replaced(call, subresource="", dry_run=call.dry_run or bool(_sent(body).get("dryRun")))
+    if not take_disruption(env, call, pod):
+        raise errors.TooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.")
+    deleted = await deletion.delete(env, call, options)
+    return _success(deleted)
+
+
+def _sent(body: Object) -> Mapping[str, Any]:
+    return body.get("deleteOptions") or {}
+
+
+def _deletion_options(body: Object) -> DeleteOptions:
+    sent = _sent(body)
+    preconditions = sent.get("preconditions") or {}
+    return DeleteOptions(
+        uid=preconditions.get("uid", ""),
+        revision=preconditions.get("resourceVersion", ""),
+        grace_period_s=sent.get("gracePeriodSeconds"),
+        propagation=sent.get("propagationPolicy"),
+        body=sent,
+    )
+
+
+async def update_ephemeral_containers(env: Environment, call: Call, body: Object) -> Entry:
+    """Adds ephemeral containers to a running pod."""
+    wanted = writing.taken_in(call, body)
+
+    def extended(current: Object) -> Object:
+        spec = {**current["spec"]}
+        containers = wanted["spec"].get("ephemeralContainers")
+        if containers:
+            spec["ephemeralContainers"] = copy_of(containers)
+        return {**current, "metadata": dict(wanted["metadata"]), "spec": spec}
+
+    return await writing.replace(env, call, extended)
+
+
+async def resize(env: Environment, call: Call, body: Object) -> Entry:
+    """Changes resources of containers in place."""
+    wanted = writing.taken_in(call, body)
+
+    def resized(current: Object) -> Object:
+        spec = {**current["spec"]}
+        for field in ("containers", "initContainers"):
+            if field in spec:
+                new = {c["name"]: c for c in wanted["spec"].get(field, ())}
+                spec[field] = [_with_resources(c, new.get(c["name"])) for c in spec[field]]
+        return {**current, "metadata": dict(wanted["metadata"]), "spec": spec}
+
+    return await writing.replace(env, call, resized)
+
+
+def _with_resources(container: Object, wanted: Object | None) -> Object:
+    if wanted is None:
+        return container
+    changed = {**container}
+    for name in ("resources", "resizePolicy"):
+        if name in wanted:
+            changed[name] = wanted[name]
+    return changed
