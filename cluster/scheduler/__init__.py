@@ -1,0 +1,1 @@
+"""The scheduler: `scheduler.Scheduler(world)` is the actor to spawn; `placement` is its pure heart."""

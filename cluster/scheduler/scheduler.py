@@ -1,0 +1,272 @@
+"""The scheduler's shell: informers fill the snapshot and the queue, one loop places pod after pod.
+
+Placing is synchronous and pure (`placement`); a placed pod is assumed at once and bound by workers beside.
+Handlers are told who changed, and say to the queue what happened in words that the plugins know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from broker.actor import Actor
+from broker.cause import caused_by
+from cluster.api import kinds
+from cluster.api.client import PatchType
+from cluster.api.errors import ApiError, Conflict, NotFound
+from cluster.api.objects import Key, Object, condition_of, timestamp
+from cluster.reconcile.world import World
+from cluster.scheduler.binding import Binder
+from cluster.scheduler.decision import Decision
+from cluster.scheduler.grouping import Grouping
+from cluster.scheduler.placement import schedule_one
+from cluster.scheduler.plugins.volumes import VolumeBinding
+from cluster.scheduler.pods import PodInfo
+from cluster.scheduler.profile import DEFAULT_NAME, Profile, default_profile
+from cluster.scheduler.queue import Happening, SchedulingQueue, Waiting
+from cluster.scheduler.snapshot import Snapshot
+
+USER = "system:kube-scheduler"
+BINDERS = 32
+SLICE = 8
+"""Pods placed before other work of the process gets a turn."""
+SWEEP_S = 30.0
+_ENDED = ("Succeeded", "Failed")
+
+
+class Scheduler(Actor[None]):
+    def __init__(self, world: World, *, profile_names: tuple[str, ...] = (DEFAULT_NAME,)) -> None:
+        self._world = world
+        self._client = world.client.as_user(USER)
+        informers = world.informers
+        self._pods = informers.of(kinds.PODS)
+        self._nodes = informers.of(kinds.NODES)
+        self._namespaces = informers.of(kinds.NAMESPACES)
+        claims = informers.of(kinds.PERSISTENT_VOLUME_CLAIMS)
+        volumes = informers.of(kinds.PERSISTENT_VOLUMES)
+        classes = informers.of(kinds.STORAGE_CLASSES)
+        self._volume_informers = (claims, volumes, classes)
+        self._grouping = Grouping(informers)
+        self._volumes = VolumeBinding(claims.get, volumes.get, classes.get)
+        self.profile: Profile = default_profile(self._grouping.selector_of, self._volumes)
+        self._profile_names = profile_names
+        self.snapshot = Snapshot(self._namespace_labels)
+        self.queue = SchedulingQueue(world.clock)
+        self._binder = Binder(self._client, claims, self._volumes, self._bound)
+        self._recorder = world.recorder(DEFAULT_NAME)
+        self._conditions: asyncio.Queue[tuple[PodInfo, Object]] = asyncio.Queue()
+        self._ends: list[Callable[[], None]] = []
+
+    async def started(self) -> None:
+        self._ends = [
+            self._nodes.on_change(self._node_changed),
+            self._pods.on_change(self._pod_changed),
+            self._namespaces.on_change(self._namespace_changed),
+            *(informer.on_change(self._volume_changed) for informer in self._volume_informers),
+            *(informer.on_change(handler) for informer, handler in self._grouping.watches),
+        ]
+        self.context.run("place", self._place())
+        self.context.run("sweep", self._sweep())
+        self.context.run("conditions", self._write_conditions())
+        for number in range(BINDERS):
+            self.context.run(f"bind-{number}", self._binder.work())
+
+    async def receive(self, message: None) -> None:
+        raise AssertionError("the scheduler is driven by its queue, not by messages")
+
+    async def stopped(self) -> None:
+        for end in self._ends:
+            end()
+        self._ends.clear()
+        self.queue.close()
+
+    def explain(self, pod: Object) -> Decision:
+        """For each node, which plugin refuses it or what score each plugin gives; changes nothing."""
+        start = self.snapshot.start
+        decision = schedule_one(PodInfo(pod), self.snapshot, self.profile, explain=True)
+        self.snapshot.start = start
+        return decision
+
+    # --- placing
+
+    async def _place(self) -> None:
+        for informer in (self._pods, self._nodes, *self._volume_informers):
+            await informer.synced()
+        for informer, _ in self._grouping.watches:
+            await informer.synced()
+        placed = 0
+        while True:
+            waiting = await self.queue.pop()
+            node = self._place_one(waiting)
+            if node:
+                await self._binder.bind(waiting, node)
+            placed += 1
+            if placed % SLICE == 0:
+                await asyncio.sleep(0)
+
+    def _place_one(self, waiting: Waiting) -> str:
+        """The node that the pod is now assumed on; empty where it has to wait."""
+        pod = waiting.pod
+        with caused_by(f"t-schedule-{pod.uid}"):
+            decision = schedule_one(pod, self.snapshot, self.profile)
+            if decision.node:
+                self.snapshot.assume(pod, decision.node, self._world.clock.monotonic())
+                return decision.node
+            self.queue.unschedulable(waiting, decision.plugins)
+            self._report(pod, "Unschedulable", decision.message())
+            return ""
+
+    def _bound(self, waiting: Waiting, node: str, error: ApiError | None) -> None:
+        pod = waiting.pod
+        if error is None:
+            self.queue.remove(pod.uid)
+            message = f"Successfully assigned {pod.namespace}/{pod.name} to {node}"
+            self._recorder.event(pod.object, "Normal", "Scheduled", message)
+            return
+        self.snapshot.forget(pod.uid)
+        if isinstance(error, NotFound) and self._pods.get(pod.key) is None:
+            self.queue.remove(pod.uid)
+            return
+        self.queue.retry(waiting)
+        if not isinstance(error, Conflict):
+            self._report(pod, "SchedulerError", f"binding rejected: {error.message}")
+
+    def _report(self, pod: PodInfo, reason: str, message: str) -> None:
+        """The event and the condition that say why the pod waits."""
+        self._recorder.event(pod.object, "Warning", "FailedScheduling", message)
+        present = condition_of(pod.object, "PodScheduled")
+        if present is not None and (present.get("reason"), present.get("message")) == (reason, message):
+            return
+        condition: Object = {
+            "type": "PodScheduled",
+            "status": "False",
+            "lastTransitionTime": timestamp(self._world.clock.now()),
+            "reason": reason,
+            "message": message,
+        }
+        if present is not None and present["status"] == "False":
+            condition["lastTransitionTime"] = present.get("lastTransitionTime")
+        self._conditions.put_nowait((pod, condition))
+
+    async def _write_conditions(self) -> None:
+        while True:
+            pod, condition = await self._conditions.get()
+            patch = {"metadata": {"uid": pod.uid}, "status": {"conditions": [condition]}}
+            try:
+                await self._client.patch(
+                    kinds.PODS,
+                    pod.name,
+                    patch,
+                    namespace=pod.namespace,
+                    kind=PatchType.STRATEGIC,
+                    subresource="status",
+                )
+            except (NotFound, Conflict):
+                continue
+            except ApiError as error:
+                self.context.log.warning("pod condition refused", pod=str(pod.key), error=error.message)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self.queue.wake_leftovers()
+            for pod in self.snapshot.expire(self._world.clock.monotonic()):
+                self.context.log.warning("binding never seen", pod=str(pod.key), node=pod.node_name)
+
+    # --- what happens in the cluster
+
+    def _pod_changed(self, old: Object | None, new: Object | None, cause: str) -> None:
+        if new is None:
+            if old is not None:
+                self._pod_gone(old)
+            return
+        if new.get("status", {}).get("phase") in _ENDED:
+            self._pod_gone(new)
+        elif new["spec"].get("nodeName"):
+            self._pod_placed(old, new)
+        elif self._is_ours(new):
+            self._pod_waits(old, new)
+
+    def _pod_gone(self, pod: Object) -> None:
+        uid = pod["metadata"]["uid"]
+        self.queue.remove(uid)
+        if self.snapshot.placed(uid) is not None:
+            self.snapshot.remove(uid)
+            self.queue.happened(Happening.POD_GONE)
+
+    def _pod_placed(self, old: Object | None, new: Object) -> None:
+        uid = new["metadata"]["uid"]
+        self.queue.remove(uid)
+        known = self.snapshot.placed(uid)
+        if known is not None and not self.snapshot.is_assumed(uid) and _counts_the_same(known.object, new):
+            return
+        self.snapshot.put(PodInfo(new))
+        if known is None or known.labels != (new["metadata"].get("labels") or {}):
+            self.queue.happened(Happening.POD_PLACED)
+
+    def _pod_waits(self, old: Object | None, new: Object) -> None:
+        uid = new["metadata"]["uid"]
+        if "deletionTimestamp" in new["metadata"] or new["spec"].get("schedulingGates"):
+            self.queue.remove(uid)
+        elif self.snapshot.is_assumed(uid):
+            return
+        elif old is not None and _counts_the_same(old, new):
+            self.queue.update(PodInfo(new))
+        else:
+            self.queue.add(PodInfo(new))
+
+    def _is_ours(self, pod: Object) -> bool:
+        return pod["spec"].get("schedulerName", DEFAULT_NAME) in self._profile_names
+
+    def _node_changed(self, old: Object | None, new: Object | None, cause: str) -> None:
+        if new is None:
+            if old is not None:
+                self.snapshot.remove_node(old["metadata"]["name"])
+            return
+        if old is not None and not _node_differs(old, new):
+            return
+        self.snapshot.set_node(new)
+        if old is None:
+            self.queue.happened(Happening.NODE_ADDED)
+            return
+        if old["metadata"].get("labels") != new["metadata"].get("labels"):
+            self.queue.happened(Happening.NODE_LABELS)
+        if old.get("spec") != new.get("spec"):
+            self.queue.happened(Happening.NODE_TAINTS)
+        if old.get("status", {}).get("allocatable") != new.get("status", {}).get("allocatable"):
+            self.queue.happened(Happening.NODE_RESOURCES)
+
+    def _namespace_changed(self, old: Object | None, new: Object | None, cause: str) -> None:
+        if old is not None and new is not None and _labels(old) != _labels(new):
+            self.snapshot.namespace_changed()
+            self.queue.happened(Happening.POD_PLACED)
+
+    def _volume_changed(self, old: Object | None, new: Object | None, cause: str) -> None:
+        self.queue.happened(Happening.VOLUME)
+
+    def _namespace_labels(self, namespace: str) -> Mapping[str, str]:
+        found = self._namespaces.get(Key("", namespace))
+        return _labels(found) if found is not None else {}
+
+
+def _labels(obj: Object) -> Mapping[str, str]:
+    return obj["metadata"].get("labels") or {}
+
+
+def _counts_the_same(old: Object, new: Object) -> bool:
+    """Whether nothing changed that the scheduler looks at."""
+    return (
+        old["spec"] == new["spec"]
+        and _labels(old) == _labels(new)
+        and ("deletionTimestamp" in old["metadata"]) == ("deletionTimestamp" in new["metadata"])
+    )
+
+
+def _node_differs(old: Object, new: Object) -> bool:
+    before, after = old.get("status", {}), new.get("status", {})
+    return (
+        old.get("spec") != new.get("spec")
+        or _labels(old) != _labels(new)
+        or before.get("allocatable") != after.get("allocatable")
+        or before.get("images") != after.get("images")
+    )
