@@ -6,7 +6,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias
 
-from cluster.controllers import deployment, replicaset
+from cluster.controllers import (
+    deployment,
+    garbage,
+    namespaces,
+    replicaset,
+    root_ca,
+    service_accounts,
+)
+from cluster.controllers.endpoints import legacy, slices
 from cluster.reconcile.loop import Controller
 from cluster.reconcile.world import World
 
@@ -15,6 +23,12 @@ Factory: TypeAlias = Callable[[], Controller[Any]]
 _CONTROLLERS: dict[str, Callable[[World], Controller[Any]]] = {
     deployment.NAME: deployment.controller,
     replicaset.NAME: replicaset.controller,
+    slices.NAME: slices.controller,
+    legacy.NAME: legacy.controller,
+    namespaces.NAME: namespaces.controller,
+    service_accounts.NAME: service_accounts.controller,
+    root_ca.NAME: root_ca.controller,
+    garbage.NAME: garbage.controller,
 }
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 
 from broker.chance import NAME_ALPHABET
-from cluster.api.objects import Object, copy_of, owner_reference
+from cluster.api.objects import Object, owner_reference
 
 HASH_LABEL = "pod-template-hash"
 
@@ -41,15 +41,16 @@ def same_template(left: Object, right: Object) -> bool:
 
 
 def pod_from(template: Object, owner: Object, *, name: str = "") -> Object:
-    """A pod for `owner`. Without a name the server generates one from the owner's."""
+    """A pod for `owner`. Without a name the server generates one from the owner's. Shares its parts with the
+    template: send it, don't change it."""
     parts = template.get("metadata") or {}
     meta: Object = {"namespace": owner["metadata"]["namespace"]}
     for part in ("labels", "annotations", "finalizers"):
         if parts.get(part):
-            meta[part] = copy_of(parts[part])
+            meta[part] = parts[part]
     if name:
         meta["name"] = name
     else:
         meta["generateName"] = owner["metadata"]["name"] + "-"
     meta["ownerReferences"] = [owner_reference(owner)]
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": copy_of(template["spec"])}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"]}
