@@ -20,6 +20,7 @@ from pathlib import Path
 from broker.chance import Chance
 from broker.credentials import CONTROL_USER
 from broker.embedded import EmbeddedBroker
+from broker.rules import Rule, Verdict, dump_rules
 from scenarios.faults import CentralProcess, FaultError
 from scenarios.launch.child import Child
 from scenarios.launch.place import NetworkSlot, ProcessRecord, State, write_state
@@ -280,7 +281,8 @@ class LocalCluster:
         self._write_links(host)
 
     def _write_links(self, host: _Host) -> None:
-        host.links.write_text(json.dumps([rule for node in host.cut for rule in partition_rules(node)]))
+        rules = [Rule(verdict=Verdict.CUT, sender=node) for node in host.cut]
+        host.links.write_text(dump_rules(rules))
         host.child.signal(signal.SIGHUP)
 
     async def bounce(self, process: CentralProcess) -> None:
@@ -295,14 +297,6 @@ class LocalCluster:
             await self._control.start()
             await self._until_serving()
         self.write_state()
-
-
-def partition_rules(node: str) -> list[dict[str, str]]:
-    """Link rules that cut one node off, in both directions."""
-    return [
-        {"from": node, "to": "*", "verdict": "drop"},
-        {"from": "*", "to": node, "verdict": "drop"},
-    ]
 
 
 def free_port() -> int:

@@ -67,7 +67,7 @@ steps:
         ("steps:\n  - scale: {of: deployment/web}\n", "scenario.yaml:2:12: scale needs replicas"),
         (
             "steps:\n  - scale: {of: deployment/web, replicas: many}\n",
-            "scenario.yaml:2:44: expected scale.replicas: a whole number, not 'many'",
+            "scenario.yaml:2:43: expected scale.replicas: a whole number, not 'many'",
         ),
         (
             "steps:\n  - expect: {of: deployment/web, when: 3}\n",
