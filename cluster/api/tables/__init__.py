@@ -18,6 +18,7 @@ from cluster.api.tables import access, core, custom, network, pods, storage, wor
 from cluster.api.tables.columns import Layout, human_duration
 
 __all__ = [
+    "META",
     "Include",
     "Layout",
     "human_duration",
