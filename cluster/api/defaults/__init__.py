@@ -1,9 +1,9 @@
 """What Kubernetes fills in when a client leaves it out.
 
-`table` holds the constant defaults by type, `computed` functions by type for what depends on other fields;
-`whole` what applies to one kind only and not to templates in others. For each type one closure is compiled that goes only
-where there is something to fill in. Defaults of a type come before those of the types inside it, so that a
-part that a function creates is completed too.
+`table` holds the constant defaults by type, `computed` functions by type for what depends on other fields,
+`whole` what applies to objects of a kind and not to templates of it in others. For each type one closure is
+compiled that goes only where there is something to fill in. Defaults of a type come before those of the types
+inside it, so that a part that a function creates is completed too.
 
 The published schemas carry almost none of this, so the tables are written by hand from Kubernetes' documented
 behaviour of 1.37. Left to others: values that are allocated (cluster IPs, node ports), taken from other
@@ -102,9 +102,7 @@ def _struct(
             compute(value)
         for name, filler in inner:
             part = value.get(name)
-            if part:
-                filler(part)
-            elif part is not None and part.__class__ is dict:
+            if part is not None:
                 filler(part)
 
     return fill

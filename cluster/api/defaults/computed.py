@@ -9,7 +9,6 @@ from cluster.api.defaults.images import pull_policy
 from cluster.api.objects import Object, copy_of
 
 _RBAC = "rbac.authorization.k8s.io"
-_UNLIMITED = 2**31 - 1
 
 
 def _container(container: Object) -> None:
@@ -85,15 +84,6 @@ def _stateful_set_spec(spec: Object) -> None:
         template["apiVersion"], template["kind"] = "v1", "PersistentVolumeClaim"
 
 
-def _job_spec(spec: Object) -> None:
-    if "completions" not in spec and "parallelism" not in spec:
-        spec["completions"] = 1
-    spec.setdefault("parallelism", 1)
-    spec.setdefault("backoffLimit", _UNLIMITED if "backoffLimitPerIndex" in spec else 6)
-    if "podReplacementPolicy" not in spec:
-        spec["podReplacementPolicy"] = "Failed" if "podFailurePolicy" in spec else "TerminatingOrFailed"
-
-
 def _autoscaler_spec(spec: Object) -> None:
     if not spec.get("metrics"):
         target = {"type": "Utilization", "averageUtilization": 80}
@@ -122,6 +112,10 @@ def _autoscaler_behavior(behavior: Object) -> None:
 def _network_policy_spec(spec: Object) -> None:
     if not spec.get("policyTypes"):
         spec["policyTypes"] = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]
+
+
+def _role_ref(reference: Object) -> None:
+    reference["apiGroup"] = reference.get("apiGroup") or _RBAC
 
 
 def _subject(subject: Object) -> None:
@@ -165,10 +159,10 @@ COMPUTED: dict[str, Callable[[Any], None]] = {
     "apps.v1.DeploymentStrategy": _deployment_strategy,
     "apps.v1.DaemonSetUpdateStrategy": _deployment_strategy,
     "apps.v1.StatefulSetSpec": _stateful_set_spec,
-    "batch.v1.JobSpec": _job_spec,
     "autoscaling.v2.HorizontalPodAutoscalerSpec": _autoscaler_spec,
     "autoscaling.v2.HorizontalPodAutoscalerBehavior": _autoscaler_behavior,
     "networking.v1.NetworkPolicySpec": _network_policy_spec,
+    "rbac.v1.RoleRef": _role_ref,
     "rbac.v1.Subject": _subject,
     "apiextensions.v1.CustomResourceDefinitionSpec": _definition_names,
     "flowcontrol.v1.LimitResponse": _limit_response,

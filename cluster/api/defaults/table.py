@@ -91,7 +91,6 @@ CONSTANT: dict[str, dict[str, Any]] = {
         "whenScaled": "Retain",
     },
     # batch
-    "batch.v1.JobSpec": {"completionMode": "NonIndexed", "suspend": False, "manualSelector": False},
     "batch.v1.PodFailurePolicyOnPodConditionsPattern": {"status": "True"},
     "batch.v1.CronJobSpec": {
         "concurrencyPolicy": "Allow",
@@ -120,7 +119,6 @@ CONSTANT: dict[str, dict[str, Any]] = {
     "scheduling.v1.PriorityClass": {"preemptionPolicy": "PreemptLowerPriority"},
     # access
     "authentication.v1.TokenRequestSpec": {"expirationSeconds": 3600},
-    "rbac.v1.RoleRef": {"apiGroup": "rbac.authorization.k8s.io"},
     # extension
     "admissionregistration.v1.MutatingWebhook": _WEBHOOK | {"reinvocationPolicy": "Never"},
     "admissionregistration.v1.ValidatingWebhook": _WEBHOOK,

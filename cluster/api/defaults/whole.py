@@ -9,6 +9,8 @@ from cluster.api.objects import Object
 from cluster.api.quantity import Quantity, parse
 
 _POD_LEVEL = ("cpu", "memory")
+_UNLIMITED = 2**31 - 1
+_JOB = {"completionMode": "NonIndexed", "suspend": False, "manualSelector": False}
 
 
 def _pod(pod: Object) -> None:
@@ -93,9 +95,22 @@ def _secret(secret: Object) -> None:
 
 
 def _job(job: Object) -> None:
+    """The template of a CronJob is left as it is."""
+    _job_spec(job["spec"])
     labels = job["spec"].get("template", {}).get("metadata", {}).get("labels")
     if labels and not job["metadata"].get("labels"):
         job["metadata"]["labels"] = dict(labels)
+
+
+def _job_spec(spec: Object) -> None:
+    for name, value in _JOB.items():
+        spec.setdefault(name, value)
+    if "completions" not in spec and "parallelism" not in spec:
+        spec["completions"] = 1
+    spec.setdefault("parallelism", 1)
+    spec.setdefault("backoffLimit", _UNLIMITED if "backoffLimitPerIndex" in spec else 6)
+    if "podReplacementPolicy" not in spec:
+        spec["podReplacementPolicy"] = "Failed" if "podFailurePolicy" in spec else "TerminatingOrFailed"
 
 
 def _replication_controller(controller: Object) -> None:
