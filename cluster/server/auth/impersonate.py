@@ -6,7 +6,7 @@ that the real user must hold.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -34,7 +34,7 @@ class Headers(Protocol):
 
     def getall(self, key: str, default: list[str]) -> list[str]: ...
 
-    def items(self) -> Iterator[tuple[str, str]]: ...
+    def items(self) -> Iterable[tuple[str, str]]: ...
 
 
 def wanted(headers: Mapping[str, str]) -> bool:

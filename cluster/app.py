@@ -1,0 +1,129 @@
+"""The composition root of the controller manager.
+
+`ControlPlane` is everything but the way in over HTTPS: store, verbs, identity, node gateway, controllers,
+scheduler. A simulation builds it with a virtual clock, a seed and the memory transport; a real process
+with the machine's clock, entropy and MQTT, and opens an `ApiServer` (`cluster.server.http.serve`) over it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from structlog.typing import FilteringBoundLogger
+
+from broker.chance import Chance
+from broker.clock import Clock
+from broker.supervision import Tasks
+from broker.system import ActorSystem
+from broker.transport.link import Transport
+from cluster.api.registry import Registry
+from cluster.controllers.registry import all_controllers
+from cluster.reconcile.world import Background, World
+from cluster.server.auth.authenticate import read_token_file
+from cluster.server.auth.bootstrap import bootstrap_policy
+from cluster.server.auth.identity import Identity
+from cluster.server.auth.tokens import SigningKey
+from cluster.server.gateway import Gateway
+from cluster.server.local import LocalClient
+from cluster.server.verbs import Verbs
+from cluster.settings import Settings
+from cluster.store.journal import Journal
+from cluster.store.store import Store
+
+ADMINISTRATOR = "system:apiserver"
+"""Who the control plane's own parts are before they take their own names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """What needs keys: a real process reads them from disk, a simulation derives them from its seed."""
+
+    service_account_key: SigningKey
+    cluster_ca: str = ""
+    """PEM, for the kube-root-ca.crt ConfigMaps."""
+
+
+class ControlPlane:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock,
+        chance: Chance,
+        transport: Transport,
+        journal: Journal,
+        log: FilteringBoundLogger,
+        trust: Trust | None = None,
+        verify: bool = False,
+    ) -> None:
+        """`transport` is not open yet. `verify`: the store looks for objects that somebody mutated."""
+        if trust is None:
+            trust = Trust(service_account_key=SigningKey.derived(chance.fork("service-accounts")))
+        self._log = log
+        self._journal = journal
+        self.store = Store(journal, clock=clock, verify=verify)
+        self.registry = Registry()
+        self.verbs = Verbs(
+            self.store,
+            self.registry,
+            clock=clock,
+            chance=chance.fork("verbs"),
+            timings=settings.timings,
+            service_cidr=settings.service_cidr,
+        )
+        self.identity = Identity(
+            self.verbs,
+            trust.service_account_key,
+            clock=clock,
+            chance=chance.fork("tokens"),
+            static=read_token_file(settings.token_auth_file) if settings.token_auth_file else None,
+            anonymous=settings.anonymous,
+        )
+        self.gateway = Gateway(
+            cluster=settings.cluster,
+            store=self.store,
+            client=LocalClient(self.verbs, ADMINISTRATOR),
+            transport=transport,
+            timings=settings.timings,
+            service_cidr=settings.service_cidr,
+            clock=clock,
+            chance=chance.fork("gateway"),
+            log=log.bind(component="gateway"),
+        )
+        self.world = World(
+            self.client(ADMINISTRATOR),
+            clock=clock,
+            chance=chance.fork("controllers"),
+            timings=settings.timings,
+            log=log,
+            registry=self.registry,
+            cluster_ca=trust.cluster_ca,
+        )
+        self.system = ActorSystem(clock=clock, chance=chance.fork("actors"), log=log)
+        self._tasks = Tasks()
+
+    def client(self, user: str) -> LocalClient:
+        """The API from within this process, under a name of its own."""
+        return LocalClient(self.verbs, user, streams=self.gateway)
+
+    async def start(self) -> None:
+        """Returns once the objects that every cluster has exist and the controllers run."""
+        await bootstrap_policy(self.client(ADMINISTRATOR), self.store)
+        await self.gateway.start()
+        self.system.spawn("informers", lambda: Background(self.world))
+        for name, factory in all_controllers(self.world):
+            self.system.spawn(name, factory)
+        self._tasks.start("gateway-failure", self.gateway.failed())
+        self._tasks.start("actors-failure", self.system.failed())
+
+    async def stop(self) -> None:
+        """Everything written is durable afterwards."""
+        await self._tasks.close()
+        await self.system.stop()
+        await self.gateway.stop()
+        self.verbs.close()
+        self.store.close()
+
+    async def failed(self) -> None:
+        """Raises what the control plane can't go on after: a bug, a refused password, a broken journal."""
+        await self._tasks.failed()

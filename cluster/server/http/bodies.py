@@ -1,0 +1,59 @@
+"""Request bodies: JSON or YAML into JSON values; everything else is 415.
+
+Duplicate keys are only visible in the text, so they are found here; unknown fields are found by the verbs,
+which know the types.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from cluster.api import structure
+from cluster.api.client import PatchType
+from cluster.api.errors import BadRequest, UnsupportedMediaType
+from cluster.server.call import Call
+from cluster.server.http.exchange import Exchange
+
+_JSON_TYPES = ("application/json", "")
+_YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
+
+
+def media_type_of(exchange: Exchange) -> str:
+    header: str = exchange.request.headers.get("Content-Type", "")
+    return header.partition(";")[0].strip().lower()
+
+
+def unsupported() -> UnsupportedMediaType:
+    return UnsupportedMediaType(
+        "the body of the request was in an unknown format - accepted media types include: "
+        "application/json, application/yaml"
+    )
+
+
+def json_value(body: bytes, media_type: str) -> Any:
+    """The value of a body that is no stored object. Raises BadRequest, UnsupportedMediaType."""
+    if media_type not in _JSON_TYPES and media_type not in _YAML_TYPES:
+        raise unsupported()
+    return structure.parse(body, media_type)[0]
+
+
+def object_of(body: bytes, media_type: str, call: Call) -> Any:
+    """The object in a body; fields that occur twice are left in the call for the verbs to judge."""
+    if media_type not in _JSON_TYPES and media_type not in _YAML_TYPES:
+        raise unsupported()
+    value, duplicates = structure.parse(body, media_type, kind=call.resource.kind)
+    if duplicates:
+        call.duplicates = duplicates
+    return value
+
+
+def patch_of(body: bytes, kind: PatchType) -> Any:
+    """A patch as JSON values."""
+    if kind is PatchType.APPLY:
+        return structure.parse(body, "application/yaml")[0]
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"error decoding patch: {error}") from None

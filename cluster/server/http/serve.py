@@ -1,0 +1,97 @@
+"""The API over HTTPS: everything of this package put together over one set of verbs."""
+
+from __future__ import annotations
+
+from structlog.typing import FilteringBoundLogger
+
+from broker.chance import Chance
+from broker.clock import Clock
+from cluster.server.auth.identity import Identity
+from cluster.server.certificates import Pki
+from cluster.server.http.connection import Listener
+from cluster.server.http.documents import Documents
+from cluster.server.http.forms import Forms
+from cluster.server.http.health import Health
+from cluster.server.http.metrics import Metrics, Sample
+from cluster.server.http.published import Published
+from cluster.server.http.resources import Resources
+from cluster.server.http.shell import Shell
+from cluster.server.http.streaming import Streaming
+from cluster.server.http.watching import Watching
+from cluster.server.streams import NodeStreams
+from cluster.server.verbs import Verbs
+
+
+class ApiServer:
+    """`metrics` and `health` take more of both from the composition root."""
+
+    def __init__(
+        self,
+        verbs: Verbs,
+        identity: Identity,
+        pki: Pki,
+        *,
+        streams: NodeStreams | None,
+        clock: Clock,
+        chance: Chance,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self.metrics = Metrics()
+        self.health = Health()
+        self.address = ""
+        self._verbs = verbs
+        forms = Forms(verbs.store, verbs.registry, clock)
+        documents = Documents(
+            Published(verbs.registry),
+            health=self.health,
+            metrics=self.metrics,
+            tokens=identity.tokens,
+            clock=clock,
+            server_address=lambda: self.address,
+        )
+        shell = Shell(
+            authenticator=identity.authenticator,
+            authorizer=identity.authorizer,
+            resources=Resources(
+                verbs,
+                verbs.registry,
+                forms,
+                Watching(verbs, forms, chance.fork("watches")),
+                Streaming(verbs, streams),
+            ),
+            documents=documents,
+            metrics=self.metrics,
+            clock=clock,
+            chance=chance.fork("audit"),
+            log=log,
+        )
+        self._listener = Listener(shell.handle, pki)
+        self._add_metrics()
+
+    async def open(self, host: str, port: int) -> int:
+        """Listens; returns the port."""
+        bound = await self._listener.open(host, port)
+        self.address = f"{host}:{bound}"
+        return bound
+
+    async def close(self) -> None:
+        await self._listener.close()
+
+    def _add_metrics(self) -> None:
+        store, hub = self._verbs.store, self._verbs.hub
+        gauge = self.metrics.gauge
+
+        def objects() -> list[Sample]:
+            return [((("resource", name),), store.count(name)) for name in store.resources()]
+
+        def watchers() -> list[Sample]:
+            return [((("resource", name),), count) for name, count in hub.count().items()]
+
+        gauge("apiserver_storage_objects", "Stored objects by resource.", objects)
+        gauge("apiserver_registered_watchers", "Open watches by resource.", watchers)
+        gauge("kubemu_store_revision", "Revision of the last write.", lambda: [((), store.revision)])
+        gauge(
+            "kubemu_store_pending_writes",
+            "Writes that are not durable yet.",
+            lambda: [((), store.revision - store.durable_revision)],
+        )

@@ -1,0 +1,187 @@
+"""The one handler of every HTTP request: who asks, may they, how much is going on, who answers.
+
+The order is Kubernetes' own: audit id, authentication, impersonation, authorization, limits, handler. So a
+stranger learns nothing about which paths exist. The audit id becomes the cause of everything the request
+sets off (`r-<id>`). Every error is turned into a Status here and nowhere else; one that no client can be
+blamed for is logged with its traceback and answered with 500.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from aiohttp import web
+from multidict import CIMultiDict
+from structlog.typing import FilteringBoundLogger
+
+from broker.cause import caused_by
+from broker.chance import Chance
+from broker.clock import Clock
+from cluster.api.errors import ApiError, InternalError, NotAcceptable
+from cluster.server.auth.attributes import Attributes, Authorizer, refusal
+from cluster.server.auth.authenticate import Authenticator, unauthorized
+from cluster.server.auth.impersonate import impersonated
+from cluster.server.auth.impersonate import wanted as impersonation_wanted
+from cluster.server.call import User
+from cluster.server.http import exchange as exchanges
+from cluster.server.http import options
+from cluster.server.http.accept import PLAIN, Form, negotiate
+from cluster.server.http.connection import Connection
+from cluster.server.http.documents import Documents
+from cluster.server.http.exchange import Answer, Exchange, failure, warning_headers
+from cluster.server.http.limits import InFlight
+from cluster.server.http.metrics import Metrics
+from cluster.server.http.paths import Target, split, target_of
+from cluster.server.http.resources import Resources
+from cluster.server.http.verbs import is_long_running, is_read_only, verb_of
+
+_AUDIT_ID_LIMIT = 64
+
+
+class Shell:
+    def __init__(
+        self,
+        *,
+        authenticator: Authenticator,
+        authorizer: Authorizer,
+        resources: Resources,
+        documents: Documents,
+        metrics: Metrics,
+        clock: Clock,
+        chance: Chance,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._authenticator = authenticator
+        self._authorizer = authorizer
+        self._resources = resources
+        self._documents = documents
+        self._metrics = metrics
+        self._clock = clock
+        self._chance = chance
+        self._log = log
+        self._in_flight = InFlight()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        started = self._clock.monotonic()
+        audit_id = request.headers.get("Audit-ID", "")[:_AUDIT_ID_LIMIT] or self._chance.uuid()
+        path, raw_query = split(request.raw_path)
+        target = target_of(path)
+        verb, code = request.method.lower(), 500
+        with caused_by(f"r-{audit_id}"):
+            exchange = Exchange(request, request.method, path, options.parse(raw_query), _NOBODY, audit_id)
+            try:
+                verb = verb_of(exchange, target)
+                result = await self._result(exchange, target, verb)
+                response = result if isinstance(result, web.StreamResponse) else await _sent(exchange, result)
+                code = response.status
+                return response
+            except ApiError as error:
+                code = error.code
+                return await _sent(exchange, failure(error, _form(exchange)))
+            except (ConnectionError, web.HTTPException):
+                raise
+            except Exception as bug:  # noqa: BLE001  the HTTP edge: nothing may escape unanswered
+                return await _sent(exchange, self._crashed(exchange, bug))
+            finally:
+                self._observe(target, verb, code, path, self._clock.monotonic() - started)
+
+    async def _result(
+        self, exchange: Exchange, target: Target | None, verb: str
+    ) -> Answer | web.StreamResponse:
+        user = exchange.user = self._user(exchange.request)
+        attributes = _attributes(exchange, target, verb, user)
+        decision = self._authorizer.authorize(attributes)
+        if not decision.allowed:
+            raise refusal(attributes, decision.reason)
+        if target is None:
+            return await self._documents.answer(exchange)
+        if is_long_running(verb, target):
+            return await self._resources.answer(exchange, target, verb)
+        with self._in_flight.reader() if is_read_only(verb) else self._in_flight.writer():
+            return await self._resources.answer(exchange, target, verb)
+
+    def _user(self, request: web.BaseRequest) -> User:
+        connection = cast(Connection, request.protocol)
+        if connection.refused:
+            raise unauthorized()
+        headers = request.headers
+        user = connection.user or self._authenticator.user(headers.get("Authorization"))
+        if impersonation_wanted(headers):
+            user = impersonated(user, headers, self._authorizer)
+        return user
+
+    def _crashed(self, exchange: Exchange, bug: Exception) -> Answer:
+        self._log.error(
+            "request failed", method=exchange.method, path=exchange.path, error=repr(bug), exc_info=bug
+        )
+        return failure(InternalError(f"Internal error occurred: {bug}"), _form(exchange))
+
+    def _observe(self, target: Target | None, verb: str, code: int, path: str, duration_s: float) -> None:
+        if target is None:
+            key = (verb.upper(), "", "", "", path if code < 400 else "", "", code)
+        else:
+            scope = "resource" if target.name else "namespace" if target.namespace else "cluster"
+            names = (
+                ("", "", "", "")
+                if code == 404 and not self._resources.serves(target)
+                else (target.group, target.version, target.plural, target.subresource)
+            )
+            key = (verb.upper(), *names, scope, code)
+        self._metrics.observe(key, duration_s)
+
+
+_NOBODY = User(name="")
+
+
+def _attributes(exchange: Exchange, target: Target | None, verb: str, user: User) -> Attributes:
+    if target is None:
+        return Attributes(user, exchange.method.lower(), path=exchange.path)
+    name = target.name
+    if not name and verb in ("list", "watch", "deletecollection") and "fieldSelector" in exchange.query:
+        name = _named_by_selector(exchange.query["fieldSelector"])
+    return Attributes(
+        user, verb, target.group, target.version, target.plural, target.subresource, target.namespace, name
+    )
+
+
+def _named_by_selector(selector: str) -> str:
+    """The one name that `metadata.name=x` leaves, so that roles with resourceNames can allow a watch."""
+    for term in selector.split(","):
+        key, _, value = term.partition("=")
+        if key == "metadata.name":
+            return value.removeprefix("=")
+    return ""
+
+
+def _form(exchange: Exchange) -> Form:
+    """How to send an error: as asked for where that is possible."""
+    try:
+        return Form(negotiate(exchange.accept).encoding)
+    except NotAcceptable:
+        return PLAIN
+
+
+async def _sent(exchange: Exchange, answer: Answer) -> web.Response:
+    headers: CIMultiDict[str] = CIMultiDict(
+        (
+            ("Audit-Id", exchange.audit_id),
+            ("Cache-Control", "no-cache, private"),
+            ("Content-Type", answer.content_type),
+        )
+    )
+    for name, value in answer.headers:
+        headers[name] = value
+    if exchange.warnings:
+        headers.extend(warning_headers(exchange.warnings))
+    body = answer.body
+    if len(body) >= exchanges.GZIP_THRESHOLD and "gzip" in exchange.request.headers.get(
+        "Accept-Encoding", ""
+    ):
+        body = await exchanges.compressed(body)
+        headers["Content-Encoding"] = "gzip"
+        headers["Vary"] = "Accept-Encoding"
+    return web.Response(body=body, status=answer.status, headers=headers)
+
+
+def _takes_gzip(exchange: Exchange) -> bool:
+    return "gzip" in exchange.request.headers.get("Accept-Encoding", "")
