@@ -119,7 +119,9 @@ class Drill:
 
     # --- objects
 
-    async def apply(self, *files: str, objects: list[Object] | None = None, namespace: str = "default") -> str:
+    async def apply(
+        self, *files: str, objects: list[Object] | None = None, namespace: str = "default"
+    ) -> str:
         """Applies manifests (server-side apply); file paths are relative to the scenario's."""
         found: list[Object] = [*(objects or ())]
         for file in files:
@@ -173,9 +175,7 @@ class Drill:
         await self._merge(of, namespace, {"spec": {"replicas": replicas}}, "scale")
         return f"{of} scaled to {replicas}"
 
-    async def set_image(
-        self, of: str, image: str, *, container: str = "", namespace: str = "default"
-    ) -> str:
+    async def set_image(self, of: str, image: str, *, container: str = "", namespace: str = "default") -> str:
         resource, name = reference.parse(self._registry, of)
         if not container:
             current = await self.client.get(resource, name, namespace=namespace)

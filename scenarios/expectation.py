@@ -57,9 +57,7 @@ class Observer:
         return bool(ours), f"{len(ours)} event(s) {reason}"
 
     async def _pods(self, wanted: Expect) -> Seen:
-        found = await self._client.list(
-            kinds.PODS, namespace=wanted.namespace, label_selector=wanted.pods
-        )
+        found = await self._client.list(kinds.PODS, namespace=wanted.namespace, label_selector=wanted.pods)
         pods = [pod for pod in found.items if all(test(pod) for test in _filters(wanted))]
         count = wanted.count or Comparison(">=", 1)
         ok = count.holds(len(pods))

@@ -38,9 +38,7 @@ def _deployment(deployment: Object) -> tuple[bool, str]:
     return updated >= wanted and total <= updated and available >= updated, seen
 
 
-def earlier_template(
-    deployment: Object, replica_sets: Sequence[Object], revision: int
-) -> tuple[Object, int]:
+def earlier_template(deployment: Object, replica_sets: Sequence[Object], revision: int) -> tuple[Object, int]:
     """The pod template of a revision (0: the newest but one), and its number. Raises NotFound."""
     uid = deployment["metadata"]["uid"]
     revisions: dict[int, Object] = {}

@@ -7,10 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cluster.server.remote import RemoteClient
+
 from cluster.api import kinds
 from cluster.api.errors import ApiError
 from cluster.api.objects import condition_of
-from cluster.server.remote import RemoteClient
 from scenarios.expectation import is_ready
 from scenarios.report import Printer
 
@@ -55,9 +56,8 @@ class NodeWatch:
                 self._printer.status(f"  the API does not answer: {error}")
             else:
                 running = sum(is_ready(pod) for pod in pods)
-                self._printer.status(
-                    f"  {self.ready}/{self._expected} nodes Ready, {running}/{len(pods)} pods Ready; Ctrl-C ends"
-                )
+                nodes_text = f"{self.ready}/{self._expected} nodes Ready"
+                self._printer.status(f"  {nodes_text}, {running}/{len(pods)} pods Ready; Ctrl-C ends")
             await _pause(ended, SHOWING_PERIOD_S)
 
     async def _look_at_nodes(self) -> None:

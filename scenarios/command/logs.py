@@ -18,7 +18,9 @@ from scenarios.logbook import LEVELS, Filter, Line, Logbook, render
 @click.option("-f", "--follow", is_flag=True, help="Go on with new lines as they come.")
 @click.option("--node", default="", metavar="NAME", help="Only lines about this node.")
 @click.option("--pod", default="", metavar="[NAMESPACE/]NAME", help="Only lines about this pod.")
-@click.option("--level", type=click.Choice(LEVELS[:4]), default="info", show_default=True, help="Lowest level.")
+@click.option(
+    "--level", type=click.Choice(LEVELS[:4]), default="info", show_default=True, help="Lowest level."
+)
 @click.option("--json", "as_json", is_flag=True, help="Lines as the processes wrote them.")
 def command(cluster: str, follow: bool, node: str, pod: str, level: str, as_json: bool) -> None:
     """Show the logs of all processes of a running cluster, in order of time."""

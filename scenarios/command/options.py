@@ -54,7 +54,7 @@ class ScenarioPath(click.ParamType):
         if packaged.is_file() and path.suffix in ("", ".yaml"):
             return packaged
         known = ", ".join(sorted(p.stem for p in PACKAGED.glob("*.yaml")))
-        self.fail(f"there is no file {value!r}, and no scenario of that name; there are {known}", param, ctx)
+        return self.fail(f"there is no file {value!r}, and no scenario of that name; there are {known}", param, ctx)
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from cluster.server.remote import RemoteClient
 
 from broker.clock import SystemClock
 from cluster.api.registry import Registry
-from cluster.server.remote import RemoteClient
 from scenarios.command.options import ScenarioPath, running
 from scenarios.containers import ContainerFaults
 from scenarios.document import DocumentError
@@ -32,15 +32,21 @@ from scenarios.steps import Scenario, load
 
 @click.command()
 @click.argument("scenario", type=ScenarioPath())
-@click.option("--cluster", "-c", default="", metavar="NAME", help="Play on this running cluster, not on an own one.")
+@click.option(
+    "--cluster", "-c", default="", metavar="NAME", help="Play on this running cluster, not on an own one."
+)
 @click.option("--compose", default="", metavar="PROJECT", help="Play on this docker compose project.")
 @click.option(
     "--kubeconfig",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="How to reach the API of the compose project.",
 )
-@click.option("--nodes", type=click.IntRange(1, 100), help="Nodes of the own cluster, instead of the scenario's.")
-@click.option("--profile", type=click.Choice(["standard", "fast"]), help="Timings, instead of the scenario's.")
+@click.option(
+    "--nodes", type=click.IntRange(1, 100), help="Nodes of the own cluster, instead of the scenario's."
+)
+@click.option(
+    "--profile", type=click.Choice(["standard", "fast"]), help="Timings, instead of the scenario's."
+)
 @click.option(
     "--keep-logs",
     type=click.Path(file_okay=False, path_type=Path),

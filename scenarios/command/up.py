@@ -30,11 +30,17 @@ DETACHED_PATIENCE_S = 90.0
     "--per-process", type=click.IntRange(1, 250), default=1, show_default=True,
     help="Nodes that share one agent process.",
 )  # fmt: skip
-@click.option("--broker", default="", metavar="URL", help="An MQTT broker to use: mqtt://user:password@host:port.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the API.  [default: any free one]")
+@click.option(
+    "--broker", default="", metavar="URL", help="An MQTT broker to use: mqtt://user:password@host:port."
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Port of the API.  [default: any free one]"
+)
 @click.option("--journal", type=click.Choice(["sqlite", "memory"]), default="sqlite", show_default=True)
 @profile_option("standard")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True
+)
 @click.option("--detach", "-d", is_flag=True, help="Run in the background until `kubemu down`.")
 def command(
     cluster: str,
@@ -85,7 +91,9 @@ async def _serve(spec: ClusterSpec, directory: Path) -> None:
         printer.line(f"  export KUBECONFIG={cluster.kubeconfig}")
         async with NodeWatch(cluster.kubeconfig, printer, expected=spec.nodes) as watch:
             await watch.until_ready(ended)
-            printer.line(f"  {watch.ready}/{spec.nodes} nodes Ready after {clock.monotonic() - started:.1f} s")
+            printer.line(
+                f"  {watch.ready}/{spec.nodes} nodes Ready after {clock.monotonic() - started:.1f} s"
+            )
             (directory / "ready").touch()
             await watch.show_until(ended)
         printer.line("stopping")

@@ -17,9 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from broker.chance import Chance
 from broker.credentials import CONTROL_USER
 from broker.embedded import EmbeddedBroker
+
+from broker.chance import Chance
 from broker.rules import Rule, Verdict, dump_rules
 from scenarios.faults import CentralProcess, FaultError
 from scenarios.launch.child import Child
@@ -192,7 +193,9 @@ class LocalCluster:
         while not self.kubeconfig.exists():
             for child in self._children():
                 if not child.running:
-                    raise LaunchError(f"{child.name} ended at once (exit code {child.exit_code}):\n{child.last_words()}")
+                    raise LaunchError(
+                        f"{child.name} ended at once (exit code {child.exit_code}):\n{child.last_words()}"
+                    )
             if loop.time() > deadline:
                 raise LaunchError(f"the API was not there after {READY_WITHIN_S:g} s")
             await asyncio.sleep(LOOK_PERIOD_S)

@@ -32,7 +32,8 @@ async def main() -> None:
     for measurement in (measure.start_up, measure.api_rates, measure.workloads):
         for label, value in (await measurement()).items():
             print(
-                f"{label:<45} {value:>10.1f} {GOALS.get(label, ''):>10} {REFERENCE.get(label, ''):>12}", flush=True
+                f"{label:<45} {value:>10.1f} {GOALS.get(label, ''):>10} {REFERENCE.get(label, ''):>12}",
+                flush=True,
             )
 
 

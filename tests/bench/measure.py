@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, AsyncIterator
+from typing import Any
 
 import aiohttp
 import yaml
+from cluster.server.remote import RemoteClient
 
 from broker.clock import SystemClock
 from cluster.api import kinds
 from cluster.api.objects import Object, condition_of
-from cluster.server.remote import RemoteClient
 from scenarios.launch.cluster import ClusterSpec, LocalCluster
 from scenarios.launch.place import TemporaryPlace
 from scenarios.rollouts import progress
@@ -40,7 +40,11 @@ def deployment(name: str, replicas: int, *, image: str = "pause:3.10", surge: st
                 "spec": {
                     "terminationGracePeriodSeconds": 1,
                     "containers": [
-                        {"name": "app", "image": image, "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}}}
+                        {
+                            "name": "app",
+                            "image": image,
+                            "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+                        }
                     ],
                 },
             },
@@ -148,15 +152,21 @@ def raw_access(kubeconfig: Path) -> tuple[str, ssl.SSLContext]:
 
     config = yaml.safe_load(kubeconfig.read_text())
     cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-    context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+    context = ssl.create_default_context(
+        cadata=base64.b64decode(cluster["certificate-authority-data"]).decode()
+    )
     with tempfile.NamedTemporaryFile(suffix=".pem") as pair:
-        pair.write(base64.b64decode(user["client-certificate-data"]) + base64.b64decode(user["client-key-data"]))
+        pair.write(
+            base64.b64decode(user["client-certificate-data"]) + base64.b64decode(user["client-key-data"])
+        )
         pair.flush()
         context.load_cert_chain(pair.name)
     return cluster["server"], context
 
 
-async def _rate(session: aiohttp.ClientSession, method: str, urls: list[str], bodies: list[Any], lanes: int) -> float:
+async def _rate(
+    session: aiohttp.ClientSession, method: str, urls: list[str], bodies: list[Any], lanes: int
+) -> float:
     """Requests per second with `lanes` in flight."""
     from broker.supervision import Tasks
 

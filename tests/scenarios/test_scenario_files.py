@@ -88,7 +88,9 @@ steps:
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, expected: str) -> None:
     """File, line and column, what is wrong, and what was expected there."""
-    assert any(problem.startswith(expected) for problem in problems_of(tmp_path, text)), problems_of(tmp_path, text)
+    assert any(problem.startswith(expected) for problem in problems_of(tmp_path, text)), problems_of(
+        tmp_path, text
+    )
 
 
 def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
@@ -97,7 +99,8 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("5", 5.0), ("5s", 5.0), ("2m30s", 150.0), ("1h", 3600.0), ("300ms", 0.3), ("1.5s", 1.5)]
+    ("text", "seconds"),
+    [("5", 5.0), ("5s", 5.0), ("2m30s", 150.0), ("1h", 3600.0), ("300ms", 0.3), ("1.5s", 1.5)],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert parse_seconds(text) == pytest.approx(seconds)
