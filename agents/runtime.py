@@ -123,3 +123,12 @@ class Runtime(Protocol):
     async def start(self, launch: Launch, on_exit: Callable[[Exit], None]) -> Container:
         """Starts an instance. `on_exit` is called exactly once, on the event loop. Raises RuntimeError
         with the reason where the container can't be created or run."""
+
+    def forget(self, uid: str) -> None:
+        """The pod is gone: nothing of it needs to be remembered."""
+
+    async def failed(self) -> None:
+        """Waits for a bug in the runtime's own work, and raises it; returns when closed."""
+
+    async def close(self) -> None:
+        """Drops everything at once, as when the machine dies. `on_exit` is not called any more."""

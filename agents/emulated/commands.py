@@ -53,8 +53,8 @@ def _sleep(shell: Shell, words: list[str]) -> Run:
 
 
 def _exit(shell: Shell, words: list[str]) -> Run:
+    yield from ()
     raise Ended(int(words[0]) & 255 if words and words[0].isdigit() else shell.status)
-    yield
 
 
 def _cat(shell: Shell, words: list[str]) -> Run:
@@ -102,11 +102,11 @@ def _ls(shell: Shell, words: list[str]) -> Run:
 
 
 def _touch(shell: Shell, words: list[str]) -> Run:
+    yield from ()
     for word in words:
         if not word.startswith("-"):
             shell.world.files.setdefault(shell.path(word), b"")
     return 0
-    yield
 
 
 def _rm(shell: Shell, words: list[str]) -> Run:
@@ -126,9 +126,9 @@ def _rm(shell: Shell, words: list[str]) -> Run:
 
 
 def _test(shell: Shell, words: list[str]) -> Run:
+    yield from ()
     words = words[:-1] if words and words[-1] == "]" else words
     return 0 if _holds(shell, words) else 1
-    yield
 
 
 def _holds(shell: Shell, words: list[str]) -> bool:
@@ -188,24 +188,24 @@ def _grep(shell: Shell, words: list[str]) -> Run:
 
 
 def _trap(shell: Shell, words: list[str]) -> Run:
+    yield from ()
     shell.world.traps = shell.world.traps or any(w in ("TERM", "SIGTERM", "15", "EXIT") for w in words[1:])
     return 0
-    yield
 
 
 def _export(shell: Shell, words: list[str]) -> Run:
+    yield from ()
     for word in words:
         name, equals, value = word.partition("=")
         if equals:
             shell.variables[name] = value
     return 0
-    yield
 
 
 def _cd(shell: Shell, words: list[str]) -> Run:
+    yield from ()
     shell.world.directory = shell.path(words[0] if words else "/")
     return 0
-    yield
 
 
 def _exec(shell: Shell, words: list[str]) -> Run:
@@ -233,8 +233,8 @@ def _says(text: Callable[[Shell], str]) -> Command:
 
 def _returns(code: int) -> Command:
     def command(shell: Shell, words: list[str]) -> Run:
+        yield from ()
         return code
-        yield
 
     return command
 

@@ -48,7 +48,7 @@ def run(world: World, command: Sequence[str]) -> Run:
 
 class Shell:
     def __init__(self, world: World, stdin: str = "") -> None:
-        self.world = world
+        self.world: World = world
         self.variables = dict(world.environment)
         self.status = 0
         self.stdin = stdin
@@ -65,9 +65,11 @@ class Shell:
                     if operator == ";" or (operator == "&&") == (self.status == 0):
                         yield from self.run(link)
             case Loop(condition=condition, body=body, until=until):
+                status = 0
                 while ((yield from self.run(condition)) == 0) != until:
-                    yield from self.run(body)
+                    status = yield from self.run(body)
                     yield Sleep(0.0)
+                self.status = status
             case ForEach(name=name, words=words, body=body):
                 for value in (yield from self._expand_all(words)):
                     self.variables[name] = value
@@ -140,15 +142,15 @@ class Shell:
         try:
             while True:
                 step = next(work)
-                target = targets.get(step.stream) if isinstance(step, Write) else None
-                if isinstance(step, Write) and isinstance(target, tuple):
-                    written[target[0]] += step.text
-                elif isinstance(step, Write) and isinstance(target, str):
-                    yield Write(target, step.text)
+                to = targets.get(step.stream) if isinstance(step, Write) else None
+                if isinstance(step, Write) and isinstance(to, tuple):
+                    written[to[0]] += step.text
+                elif isinstance(step, Write) and isinstance(to, str):
+                    yield Write(to, step.text)
                 else:
                     yield step
         except StopIteration as done:
-            code = done.value
+            code = int(done.value)
         for path, text in written.items():
             if not path.startswith("/dev/"):
                 self.world.files[path] = text.encode()[:MAX_FILE_BYTES]

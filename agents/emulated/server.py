@@ -1,0 +1,124 @@
+"""What an emulated container serves: HTTP as its profile says, or connections that are just accepted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from agents import http
+from agents.behaviour import Profile, Reply
+from agents.emulated.world import FOREVER_S
+from agents.images import tag
+from agents.network import AddressInUse, Listener, Network
+from agents.runtime import Launch
+from cluster.api.objects import Object
+
+PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
+
+
+class Served(Protocol):
+    """What the server asks its container."""
+
+    @property
+    def profile(self) -> Profile: ...
+
+    def path_fails(self, path: str) -> bool:
+        """All probes of this path are to fail now."""
+
+    def print(self, stream: str, text: str) -> None: ...
+
+
+def ports_of(container: Object, profile: Profile) -> list[int]:
+    """Declared ports, or the image's own, and those that probes expect."""
+    declared = [p["containerPort"] for p in container.get("ports", ()) if p.get("protocol", "TCP") == "TCP"]
+    ports: list[int] = declared or list(profile.ports)
+    for name in PROBES:
+        probe = container.get(name) or {}
+        action = probe.get("httpGet") or probe.get("tcpSocket") or probe.get("grpc") or {}
+        port = action.get("port")
+        if isinstance(port, int) and not action.get("host"):
+            ports.append(port)
+    return list(dict.fromkeys(ports))
+
+
+class Server:
+    """The listeners of one instance."""
+
+    def __init__(self, network: Network, launch: Launch, served: Served, now: Callable[[], str]) -> None:
+        self._network = network
+        self._launch = launch
+        self._served = served
+        self._now = now
+        self._listeners: list[Listener] = []
+
+    async def open(self) -> None:
+        """Raises AddressInUse, with what was opened closed again."""
+        profile = self._served.profile
+        if profile.serves == "none":
+            return
+        handler = self._http if profile.serves == "http" else self._tcp
+        try:
+            for port in ports_of(self._launch.container, profile):
+                self._listeners.append(await self._network.listen(self._launch.pod_ip, port, handler))
+        except AddressInUse:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            await listener.close()
+
+    async def _tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Swallows what comes until the peer closes."""
+        try:
+            while await reader.read(65536):
+                pass
+        except OSError:
+            return
+
+    async def _http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await http.serve(reader, writer, self._answer)
+
+    async def _answer(self, request: http.Request) -> http.Response | None:
+        profile = self._served.profile
+        if profile.hang:
+            await asyncio.sleep(FOREVER_S)
+        if profile.latency_s:
+            await asyncio.sleep(profile.latency_s)
+        path = request.path
+        if self._served.path_fails(path):
+            reply = Reply(status=503, body="Service Unavailable\n")
+        else:
+            reply = next((r for known, r in profile.paths if known == path), profile.reply)
+        body = self._filled(reply.body, request).encode()
+        headers = [(name, self._filled(value, request)) for name, value in reply.headers]
+        if profile.access_log:
+            agent = request.header("user-agent") or "-"
+            line = (
+                f'{request.peer} - - "{request.method} {request.target} HTTP/1.1" {reply.status} {len(body)}'
+            )
+            self._served.print("stdout", f'{line} "-" "{agent}"\n')
+        return http.Response(status=reply.status, headers=headers, body=body)
+
+    def _filled(self, text: str, request: http.Request) -> str:
+        if "{" not in text:
+            return text
+        pod, image = self._launch.pod, self._launch.container.get("image", "")
+        values = {
+            "pod": pod["metadata"]["name"],
+            "namespace": pod["metadata"].get("namespace", ""),
+            "node": pod["spec"].get("nodeName", ""),
+            "container": self._launch.container["name"],
+            "image": image,
+            "version": self._launch.environment.get("VERSION") or tag(image),
+            "ip": self._launch.pod_ip,
+            "client": request.peer,
+            "method": request.method,
+            "path": request.target,
+            "now": self._now(),
+        }
+        for name, value in values.items():
+            text = text.replace(f"{{{name}}}", value)
+        return text

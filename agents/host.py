@@ -1,0 +1,68 @@
+"""What the node gives its pods, and the view that it keeps of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from agents.environment import Place
+from agents.network import Network
+from agents.runtime import Container, Runtime
+from cluster.api.objects import Object
+from cluster.api.timings import Timings
+
+
+@dataclass(slots=True)
+class PodView:
+    """One pod's instances, for logs, exec and usage. The pod actor writes it, the node actor reads it."""
+
+    uid: str
+    namespace: str
+    name: str
+    ip: str = ""
+    current: dict[str, Container] = field(default_factory=dict)
+    """By container name: the instance that runs, or the last one that did."""
+    previous: dict[str, Container] = field(default_factory=dict)
+    ended: bool = False
+
+
+class Host(Protocol):
+    """The node, as its pods see it."""
+
+    @property
+    def timings(self) -> Timings: ...
+
+    @property
+    def runtime(self) -> Runtime: ...
+
+    @property
+    def network(self) -> Network: ...
+
+    @property
+    def ip(self) -> str: ...
+
+    def place(self, pod_ip: str) -> Place: ...
+
+    def lookup(self, kind: str, namespace: str, name: str) -> Object | None: ...
+
+    def services(self) -> list[Object]: ...
+
+    def take_address(self, uid: str) -> str | None:
+        """None while there is none."""
+
+    def release_address(self, uid: str) -> None: ...
+
+    def report(self, view: PodView, status: Object) -> None:
+        """The pod's status changed."""
+
+    def gone(self, view: PodView) -> None:
+        """The pod is off the node for good."""
+
+    def emit(self, uid: str, type: str, reason: str, message: str, field_path: str = "") -> None:
+        """An Event about the pod."""
+
+    def probe_failed(self, uid: str, container: str, probe: str, restart_count: int, message: str) -> None:
+        """Asks for a restart order."""
+
+    def cut_off_s(self) -> float:
+        """How long the control plane has not been heard; 0 while it is."""

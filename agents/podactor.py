@@ -1,0 +1,345 @@
+"""The pod actor: carries out what the pod machine decides, and tells it what came of it.
+
+One per pod, holding its containers and probes as state, without a task while nothing happens. Slow work
+(pulls, hooks, probes, stops) runs beside the mailbox and answers with messages; names of such work carry
+the attempt, so that an old one never stands in the way of a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeAlias
+
+from agents.behaviour import ANNOTATION, BehaviourError, overrides_for
+from agents.container import ContainerState, Role
+from agents.host import Host, PodView
+from agents.launching import HookFailed, Launching, run_hook
+from agents.pod import PodMachine
+from agents.podstatus import pod_status
+from agents.probe import Result
+from agents.prober import probe as run_probe
+from agents.probing import OrderDue, ProbeDone, ProbeDue, Probes
+from agents.restore import SANDBOX_CHANGED, ended, restore
+from agents.runtime import Container, Exit
+from agents.steps import (
+    ConfigChanged,
+    ConfigFailed,
+    Effect,
+    Emit,
+    Exited,
+    Halt,
+    Input,
+    Launch,
+    Launched,
+    Look,
+    ProbeTurned,
+    PullFailed,
+    RestartNow,
+    SandboxFailed,
+    SandboxReady,
+    SetUp,
+    TearDown,
+)
+from agents.volumes import mount_problems
+from broker.actor import Actor
+from cluster.api.objects import Object
+from cluster.api.wire import RestartContainer
+
+SANDBOX_RETRY_S = 2.0
+"""How soon volumes or an address that were missing are looked for again, unless a change says so earlier."""
+
+
+class PodUpdated:
+    """A newer version of the object is there (`Host` keeps it)."""
+
+    __slots__ = ("pod",)
+
+    def __init__(self, pod: Object) -> None:
+        self.pod = pod
+
+
+class PodRemoved:
+    """The object is gone from the API, or was moved off this node."""
+
+    __slots__ = ()
+
+
+PodMessage: TypeAlias = Input | PodUpdated | PodRemoved | ProbeDue | ProbeDone | OrderDue | RestartContainer
+
+
+class PodActor(Actor[PodMessage]):
+    def __init__(self, pod: Object, host: Host, view: PodView) -> None:
+        self._pod = pod
+        self._host = host
+        self._view = view
+        self._machine: PodMachine | None = None
+        self._instances: dict[str, Container] = {}
+        self._reported: Object | None = None
+        self._runs = 0
+        self._released = False
+        self._probes: Probes | None = None
+
+    async def started(self) -> None:
+        now = self.context.clock.now()
+        if ended(self._pod):
+            self._released = True
+            self._reported = self._pod["status"]
+            self._host.report(self._view, self._reported)
+            self._leave_if_deleted(self._pod)
+            return
+        self._probes = Probes(
+            self._host,
+            self._view,
+            lambda: self.context.chance,
+            lambda delay_s, message, key: self.context.after(delay_s, message, key=key),
+        )
+        self._machine, found = restore(self._pod, self._host.timings, now)
+        if found:
+            self._carry_emit(SANDBOX_CHANGED)
+        await self._carry(self._machine.update(self._pod, now))
+
+    async def receive(self, message: PodMessage) -> None:
+        machine, now = self._machine, self.context.clock.now()
+        if machine is None:
+            if isinstance(message, PodUpdated):
+                self._leave_if_deleted(message.pod)
+            elif isinstance(message, PodRemoved):
+                self._host.gone(self._view)
+            return
+        match message:
+            case PodUpdated():
+                self._behave(message.pod)
+                self._pod = message.pod
+                effects = machine.update(message.pod, now)
+                if machine.stopped and self._released:
+                    self._leave_if_deleted(message.pod)
+            case PodRemoved():
+                if self._released:
+                    self._host.gone(self._view)
+                    return
+                self._pod = {
+                    **self._pod,
+                    "metadata": {**self._pod["metadata"], "deletionTimestamp": "removed"},
+                }
+                effects = machine.remove(now)
+            case ProbeDue():
+                self._probe(machine, message)
+                return
+            case ProbeDone() | OrderDue() | RestartContainer():
+                turned = self._judge(machine, message)
+                effects = machine.handle(turned, now) if turned is not None else []
+            case Launched() if not machine.expects(message.container, message.attempt):
+                self._discard(message.container)
+                return
+            case Launched():
+                effects = machine.handle(message, now)
+                assert self._probes is not None
+                self._probes.begin(machine.containers[message.container])
+            case _:
+                effects = machine.handle(message, now)
+        await self._carry(effects)
+
+    async def stopped(self) -> None:
+        """The agent stops, or this actor crashed: nothing of the pod may go on."""
+        for container in self._instances.values():
+            await container.stop(0.0)
+        if self._view.ip and not self._host_network():
+            await self._host.network.detach(self._view.ip)
+
+    # --- effects
+
+    async def _carry(self, effects: list[Effect]) -> None:
+        machine = self._machine
+        assert machine is not None
+        queue = list(effects)
+        while queue:
+            effect = queue.pop(0)
+            match effect:
+                case Emit():
+                    self._carry_emit(effect)
+                case SetUp():
+                    queue += machine.handle(await self._set_up(), self.context.clock.now())
+                case Launch():
+                    self._launch(machine.containers[effect.container])
+                case Halt():
+                    self._halt(machine.containers[effect.container], effect)
+                case TearDown():
+                    await self._tear_down()
+        self._report(machine)
+        if self._released:
+            self._leave_if_deleted(self._pod)
+        if machine.wake_at is None:
+            self.context.cancel("wake")
+        else:
+            delay_s = (machine.wake_at - self.context.clock.now()).total_seconds()
+            self.context.after(max(delay_s, 0.0), Look(), key="wake")
+
+    def _carry_emit(self, effect: Emit) -> None:
+        self._host.emit(self._view.uid, effect.type, effect.reason, effect.message, effect.field_path)
+
+    def _report(self, machine: PodMachine) -> None:
+        status = pod_status(machine, self._host.ip, self.context.clock.now())
+        if status != self._reported:
+            self._reported = status
+            self._host.report(self._view, status)
+
+    async def _set_up(self) -> SandboxReady | SandboxFailed:
+        for problem in mount_problems(self._pod, self._host.lookup):
+            self._host.emit(self._view.uid, "Warning", "FailedMount", problem)
+            return SandboxFailed(retry_s=SANDBOX_RETRY_S)
+        if self._host_network():
+            ip: str | None = self._host.ip
+        else:
+            ip = self._host.take_address(self._view.uid)
+        if not ip:
+            return SandboxFailed(retry_s=SANDBOX_RETRY_S)
+        if not self._host_network():
+            await self._host.network.attach(ip)
+        self._view.ip = ip
+        return SandboxReady(ip=ip)
+
+    def _host_network(self) -> bool:
+        return bool(self._pod["spec"].get("hostNetwork"))
+
+    async def _tear_down(self) -> None:
+        if self._view.ip and not self._host_network():
+            await self._host.network.detach(self._view.ip)
+        self._host.release_address(self._view.uid)
+        self._view.ip = ""
+        self._view.ended = True
+        self._released = True
+
+    def _leave_if_deleted(self, pod: Object) -> None:
+        if "deletionTimestamp" in pod["metadata"]:
+            self._host.gone(self._view)
+
+    # --- containers
+
+    def _launch(self, state: ContainerState) -> None:
+        self.context.run(f"launch/{state.name}/{state.attempt}", self._start(state))
+
+    async def _start(self, state: ContainerState) -> None:
+        name, attempt = state.name, state.attempt
+
+        def on_exit(exit: Exit) -> None:
+            self.context.ref.tell(Exited(container=name, attempt=attempt, exit=exit))
+
+        launching = Launching(self._host, self._view, self._pod, state, self.context.clock)
+        outcome = await launching.run(on_exit)
+        if isinstance(outcome, PullFailed | ConfigFailed | Exited):
+            self.context.ref.tell(outcome)
+            return
+        container, image_id = outcome
+        if name in self._view.current:
+            self._view.previous[name] = self._view.current[name]
+        self._view.current[name] = self._instances[name] = container
+        self.context.ref.tell(
+            Launched(container=name, attempt=attempt, container_id=container.id, image_id=image_id)
+        )
+        hook = (state.spec.get("lifecycle") or {}).get("postStart")
+        if hook:
+            await self._post_start(hook, state, container)
+
+    async def _post_start(self, hook: Object, state: ContainerState, container: Container) -> None:
+        try:
+            await run_hook(hook, self._host, self._view, state.spec, container)
+        except HookFailed as error:
+            path = state.field_path()
+            self._host.emit(
+                self._view.uid, "Warning", "FailedPostStartHook", f"PostStartHook failed: {error}", path
+            )
+            self._host.emit(self._view.uid, "Normal", "Killing", "FailedPostStartHook", path)
+            await container.stop(float(self._pod["spec"].get("terminationGracePeriodSeconds", 30)))
+
+    def _discard(self, name: str) -> None:
+        """An instance that nobody wants any more came up."""
+        container = self._instances.pop(name, None)
+        if container is not None:
+            self._run(f"discard/{name}", container.stop(0.0))
+
+    def _halt(self, state: ContainerState, effect: Halt) -> None:
+        self.context.cancel_run(f"launch/{state.name}/{effect.attempt}")
+        container = self._instances.get(state.name)
+        if container is not None and state.attempt == effect.attempt:
+            self._run(f"halt/{state.name}", self._stop(state, container, effect.grace_s))
+
+    async def _stop(self, state: ContainerState, container: Container, grace_s: float) -> None:
+        """preStop and SIGTERM share the grace."""
+        hook = (state.spec.get("lifecycle") or {}).get("preStop")
+        begun = self.context.clock.monotonic()
+        if hook and state.role is not Role.INIT:
+            try:
+                async with asyncio.timeout(grace_s):
+                    await run_hook(hook, self._host, self._view, state.spec, container)
+            except TimeoutError:
+                pass  # the grace is used up; the kubelet goes on to stop it with what is left
+            except HookFailed as error:
+                self._host.emit(
+                    self._view.uid,
+                    "Warning",
+                    "FailedPreStopHook",
+                    f"PreStopHook failed: {error}",
+                    state.field_path(),
+                )
+        left_s = grace_s - (self.context.clock.monotonic() - begun)
+        await container.stop(max(left_s, min(grace_s, 2.0)))
+
+    def _run(self, name: str, work: object) -> None:
+        self._runs += 1
+        assert asyncio.iscoroutine(work)
+        self.context.run(f"{name}/{self._runs}", work)
+
+    def _behave(self, pod: Object) -> None:
+        """Hands a changed behaviour annotation to the running containers."""
+        annotation = (pod["metadata"].get("annotations") or {}).get(ANNOTATION)
+        if annotation == (self._pod["metadata"].get("annotations") or {}).get(ANNOTATION):
+            return
+        for name, container in self._instances.items():
+            try:
+                container.behave(overrides_for(annotation, name))
+            except BehaviourError as error:
+                self._host.emit(self._view.uid, "Warning", "Failed", f"Error: {error}")
+                return
+
+    # --- probes
+
+    def _probe(self, machine: PodMachine, message: ProbeDue) -> None:
+        assert self._probes is not None
+        state = machine.containers[message.container]
+        probe = self._probes.due(message, state, machine.terminating)
+        container = self._instances.get(message.container)
+        if probe is not None and container is not None:
+            work = self._ask(message, state, container, probe.settings.timeout_s)
+            self._run(f"probe/{message.container}/{message.kind}", work)
+
+    async def _ask(
+        self, message: ProbeDue, state: ContainerState, container: Container, timeout_s: float
+    ) -> None:
+        spec = state.spec[f"{message.kind}Probe"]
+        result: Result = await run_probe(
+            self._host.network, container, message.kind, state.spec, spec, self._view.ip, timeout_s
+        )
+        self.context.ref.tell(
+            ProbeDone(container=message.container, kind=message.kind, attempt=message.attempt, result=result)
+        )
+
+    def _judge(
+        self, machine: PodMachine, message: ProbeDone | OrderDue | RestartContainer
+    ) -> ProbeTurned | RestartNow | None:
+        assert self._probes is not None
+        state = machine.containers.get(message.container)
+        if state is None:
+            return None
+        match message:
+            case ProbeDone():
+                started_at = state.started_at
+                now = self.context.clock.now()
+                age_s = (now - started_at).total_seconds() if started_at is not None else 0.0
+                return self._probes.done(message, state, age_s)
+            case OrderDue():
+                return self._probes.order_due(message, state)
+            case RestartContainer():
+                return self._probes.ordered(message.container, message.expected_restart_count, state)
+
+
+__all__ = ["ConfigChanged", "PodActor", "PodMessage", "PodRemoved", "PodUpdated"]
