@@ -7,12 +7,17 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from cluster.controllers import (
+    daemonset,
     deployment,
     garbage,
     namespaces,
+    node_ipam,
+    node_lifecycle,
+    pod_garbage,
     replicaset,
     root_ca,
     service_accounts,
+    taint_eviction,
 )
 from cluster.controllers.endpoints import legacy, slices
 from cluster.reconcile.loop import Controller
@@ -22,6 +27,7 @@ Factory: TypeAlias = Callable[[], Controller[Any]]
 
 _CONTROLLERS: dict[str, Callable[[World], Controller[Any]]] = {
     deployment.NAME: deployment.controller,
+    daemonset.NAME: daemonset.controller,
     replicaset.NAME: replicaset.controller,
     slices.NAME: slices.controller,
     legacy.NAME: legacy.controller,
@@ -29,6 +35,10 @@ _CONTROLLERS: dict[str, Callable[[World], Controller[Any]]] = {
     service_accounts.NAME: service_accounts.controller,
     root_ca.NAME: root_ca.controller,
     garbage.NAME: garbage.controller,
+    node_ipam.NAME: node_ipam.controller,
+    node_lifecycle.NAME: node_lifecycle.controller,
+    taint_eviction.NAME: taint_eviction.controller,
+    pod_garbage.NAME: pod_garbage.controller,
 }
 
 

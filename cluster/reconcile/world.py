@@ -36,9 +36,11 @@ class World:
         registry: Registry,
         metrics: Metrics | None = None,
         cluster_ca: str = "",
+        cluster_cidr: str = "10.244.0.0/16",
     ) -> None:
         """`client` acts as an administrator. `cluster_ca`: PEM of the certificate authority that pods
-        trust (kube-root-ca.crt). `metrics`: usage of pods, for the autoscaler."""
+        trust (kube-root-ca.crt). `cluster_cidr`: addresses of pods,
+        shared out among the nodes. `metrics`: usage of pods, for the autoscaler."""
         self.informers = Informers(client)
         self.client: ApiClient = WriteThrough(client, self.informers)
         self.clock = clock
@@ -48,6 +50,7 @@ class World:
         self.registry = registry
         self.metrics: Metrics = metrics if metrics is not None else NoMetrics()
         self.cluster_ca = cluster_ca
+        self.cluster_cidr = cluster_cidr
         self._recorders: dict[str, Recorder] = {}
         self._launch: Launch | None = None
 

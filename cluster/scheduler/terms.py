@@ -1,4 +1,4 @@
-"""Node and pod affinity terms and tolerations, parsed once per pod and then only asked."""
+"""Node and pod affinity terms, parsed once per pod and then only asked."""
 
 from __future__ import annotations
 
@@ -147,37 +147,3 @@ def with_label_keys(
 def _requirement(expression: Mapping[str, Any]) -> Requirement:
     values = tuple(sorted(expression.get("values") or ()))
     return Requirement(expression["key"], _OPERATORS[expression["operator"]], values)
-
-
-def tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
-    if toleration.get("effect") and toleration["effect"] != taint["effect"]:
-        return False
-    key = toleration.get("key", "")
-    if key and key != taint["key"]:
-        return False
-    match toleration.get("operator") or "Equal":
-        case "Exists":
-            return True
-        case "Equal":
-            return bool(toleration.get("value", "") == taint.get("value", "")) and bool(key)
-        case "Gt" | "Lt" as operator:
-            return _compares(operator, taint.get("value", ""), toleration.get("value", ""))
-    return False
-
-
-def _compares(operator: str, taint: str, toleration: str) -> bool:
-    try:
-        found, bound = int(taint), int(toleration)
-    except ValueError:
-        return False
-    return found > bound if operator == "Gt" else found < bound
-
-
-def untolerated(
-    tolerations: Sequence[Mapping[str, Any]], taints: Sequence[Mapping[str, Any]], effects: tuple[str, ...]
-) -> Mapping[str, Any] | None:
-    """The first taint of these effects that no toleration covers."""
-    for taint in taints:
-        if taint["effect"] in effects and not any(tolerates(t, taint) for t in tolerations):
-            return taint
-    return None

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cluster.api.tolerations import tolerates, untolerated
 from cluster.scheduler.decision import Refusal
 from cluster.scheduler.nodes import NodeInfo, ports_conflict
 from cluster.scheduler.plugins import Check, normalised
 from cluster.scheduler.pods import PodInfo
 from cluster.scheduler.snapshot import Snapshot
-from cluster.scheduler.terms import tolerates, untolerated
 
 _UNSCHEDULABLE = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 

@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cluster.api.selectors import LabelSelector, of_object_form
+from cluster.api.tolerations import untolerated
 from cluster.scheduler.counts import PodCounter
 from cluster.scheduler.decision import Refusal
 from cluster.scheduler.nodes import NodeInfo
 from cluster.scheduler.plugins import MAX_SCORE, Check
 from cluster.scheduler.pods import PodInfo
 from cluster.scheduler.snapshot import Snapshot
-from cluster.scheduler.terms import untolerated, with_label_keys
+from cluster.scheduler.terms import with_label_keys
 
 HOSTNAME = "kubernetes.io/hostname"
 ZONE = "topology.kubernetes.io/zone"
