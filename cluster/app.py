@@ -16,6 +16,8 @@ from broker.clock import Clock
 from broker.supervision import Tasks
 from broker.system import ActorSystem
 from broker.transport.link import Transport
+from cluster.api import kinds
+from cluster.api.objects import Key
 from cluster.api.registry import Registry
 from cluster.controllers.registry import all_controllers
 from cluster.reconcile.world import Background, World
@@ -108,6 +110,10 @@ class ControlPlane:
 
     async def start(self) -> None:
         """Returns once the objects that every cluster has exist and the controllers run."""
+        for name in ("default", "kube-system", "kube-public", "kube-node-lease"):
+            if self.store.get("namespaces", Key("", name)) is None:
+                namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+                await self.client(ADMINISTRATOR).create(kinds.NAMESPACES, namespace)
         await bootstrap_policy(self.client(ADMINISTRATOR), self.store)
         await self.gateway.start()
         self.system.spawn("informers", lambda: Background(self.world))
