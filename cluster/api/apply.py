@@ -1,0 +1,189 @@
+"""Server-side apply: one manager states the fields it wants; the server merges, removes, and settles who
+owns what.
+
+An applied configuration is merged into the live object. What the manager applied before, leaves out now
+and nobody
+else owns, is removed. A field that differs and belongs to another manager is a conflict, unless forced;
+equal values
+are owned together. `apply` is pure and does not default, validate or admit: whoever calls it does so with
+the result
+and must not call `managed.track` for the same write (defaults belong to nobody).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from cluster.api.apply_merge import element_text, merge, problems, remove
+from cluster.api.errors import BadRequest, Cause, Conflict, InternalError
+from cluster.api.facts import Type
+from cluster.api.managed import (
+    Claim,
+    Claims,
+    Owner,
+    claims_of,
+    entries_of,
+    release,
+)
+from cluster.api.managed_compare import applied_fields, compare, created_fields
+from cluster.api.managed_forms import Form, form_of
+from cluster.api.managed_sets import Fields, intersection, minus, paths, union, with_named
+from cluster.api.objects import Object
+from cluster.api.resource import Resource
+
+LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+BEFORE_FIRST: Final = "before-first-apply"
+
+
+def apply(
+    resource: Resource,
+    live: Object | None,
+    config: Mapping[str, Any],
+    *,
+    manager: str,
+    now: str,
+    force: bool = False,
+    subresource: str = "",
+    type_: Type | None = None,
+) -> Object:
+    """The object that results; `live` itself (the very same dict) if nothing changes.
+
+    Raises Conflict with a cause per field, BadRequest, or InternalError for a configuration that does not
+    fit the
+    type (Kubernetes answers these with 500).
+    """
+    form = form_of(resource, type_)
+    _check(resource, config, form)
+    wanted = _relevant(config, resource, subresource)
+    before: Object = live if live is not None else {"metadata": {}}
+    claims = claims_of(before["metadata"].get("managedFields") or [])
+    if live is not None and not claims:
+        old = created_fields(live, form)
+        claims[Owner(BEFORE_FIRST, "Update", resource.api_version, "")] = Claim(old, resource.api_version,
+        now)
+    owner = Owner(manager, "Apply", "", subresource)
+    previous = claims.get(owner)
+    mine = applied_fields(wanted, form)
+    claims[owner] = Claim(mine, resource.api_version, previous.time if previous else now)
+    merged: Object = merge(before, wanted, form)
+    if previous is not None:
+        merged = _pruned(merged, claims, previous.fields, form)
+    changed, removed = compare(before, merged, form)
+    if not force:
+        _refuse(_conflicts(claims, owner, changed), manager, before)
+    release(claims, changed, removed, keep=owner)
+    return _finished(merged, live, claims, owner, now, previous)
+
+
+def _check(resource: Resource, config: Mapping[str, Any], form: Form) -> None:
+    metadata = config.get("metadata")
+    if not isinstance(metadata, Mapping):
+        raise BadRequest("metadata must be an object")
+    if metadata.get("managedFields"):
+        raise BadRequest("metadata.managedFields must be nil")
+    kind = f"{config.get('apiVersion', '')}, Kind={config.get('kind', '')}"
+    if kind != f"{resource.api_version}, Kind={resource.kind}":
+        raise BadRequest(
+            f"invalid object type: {kind} does not match {resource.api_version}, Kind={resource.kind}"
+        )
+    if found := problems(config, form):
+        shown = found[0] if len(found) == 1 else "errors:\n" + "\n".join(f"  {each}" for each in found)
+        raise InternalError(
+            f"failed to create typed patch object ({metadata.get('namespace', '')}/{metadata.get('name', "
+            f"'')}; "
+            f"{kind}): {shown}"
+        )
+
+
+def _relevant(config: Mapping[str, Any], resource: Resource, subresource: str) -> Object:
+    """The configuration without what this endpoint does not take: status, or all but status."""
+    if subresource == "status":
+        return {name: value for name, value in config.items() if name not in ("spec", "data")}
+    if "status" in resource.subresources and "status" in config:
+        return {name: value for name, value in config.items() if name != "status"}
+    return dict(config)
+
+
+def _pruned(merged: Object, claims: Claims, last: Fields, form: Form) -> Object:
+    """`merged` without what was applied last time and nobody claims now."""
+    last_named = with_named(last, form)
+    pruned: Object = remove(merged, last_named, form) or {}
+    owned: Fields = {}
+    for claim in claims.values():
+        owned = union(owned, claim.fields)
+    all_named = with_named(applied_fields(merged, form), form)
+    kept = union(with_named(applied_fields(pruned, form), form), with_named(owned, form))
+    pruned = remove(merged, minus(all_named, kept), form) or {}
+    gone = minus(all_named, with_named(applied_fields(pruned, form), form))
+    result: Object = remove(merged, intersection(gone, last_named), form) or {}
+    return result
+
+
+def _conflicts(claims: Claims, owner: Owner, changed: Fields) -> list[tuple[Owner, str]]:
+    found = []
+    for other in sorted(claims):
+        if other != owner:
+            for path in paths(intersection(claims[other].fields, changed)):
+                found.append((other, "".join(map(element_text, path))))
+    return found
+
+
+def _refuse(conflicts: list[tuple[Owner, str]], manager: str, live: Object) -> None:
+    """Raises Conflict, except for what `kubectl apply` itself set before and is taking over now."""
+    if conflicts and manager == "kubectl" and LAST_APPLIED in (live["metadata"].get("annotations") or {}):
+        conflicts = [c for c in conflicts if not _client_side_applied(c[0])]
+    if not conflicts:
+        return
+    causes = [
+        Cause("FieldManagerConflict", f"conflict with {_shown(other)}", path) for other, path in conflicts
+    ]
+    raise Conflict(_message(conflicts), causes=causes)
+
+
+def _client_side_applied(owner: Owner) -> bool:
+    return owner.manager == "kubectl-client-side-apply" and owner.operation == "Update"
+
+
+def _message(conflicts: list[tuple[Owner, str]]) -> str:
+    if len(conflicts) == 1:
+        (other, path) = conflicts[0]
+        return f"Apply failed with 1 conflict: conflict with {_shown(other)}: {path}"
+    by_owner: dict[Owner, list[str]] = {}
+    for other, path in conflicts:
+        by_owner.setdefault(other, []).append(path)
+    parts = [
+        f"conflicts with {_shown(other)}:\n" + "\n".join(f"- {path}" for path in found)
+        for other, found in by_owner.items()
+    ]
+    return f"Apply failed with {len(conflicts)} conflicts: " + "\n".join(parts)
+
+
+def _shown(owner: Owner) -> str:
+    name = orjson.dumps(owner.manager).decode()
+    if owner.subresource:
+        name += f' with subresource "{owner.subresource}"'
+    return f"{name} using {owner.api_version}" if owner.operation == "Update" else name
+
+
+def _finished(
+    merged: Object, live: Object | None, claims: Claims, owner: Owner, now: str, previous: Claim | None
+) -> Object:
+    mine = claims[owner]
+    if not mine.fields:
+        del claims[owner]
+    same = live is not None and _without_entries(merged) == _without_entries(live)
+    if same and previous is not None and previous.fields == mine.fields and live is not None:
+        return live
+    if owner in claims:
+        claims[owner] = mine._replace(time=now)
+    metadata = dict(merged["metadata"])
+    metadata["managedFields"] = entries_of(claims)
+    return {**merged, "metadata": metadata}
+
+
+def _without_entries(obj: Object) -> Object:
+    metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    return {**obj, "metadata": metadata}
