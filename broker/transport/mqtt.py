@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from urllib.parse import urlsplit
 import aiomqtt
 import paho.mqtt.client as paho
 import structlog
+from aiomqtt.exceptions import MqttConnectError
 from structlog.typing import FilteringBoundLogger
 
 from broker.chance import Chance
@@ -41,12 +43,16 @@ OUTBOX = 20_000
 CLOSE_S = 1.0
 """How long a closing link may take to send what is queued."""
 
+_LOOK_S = 0.005
+
 CONNECT_S = 5.0
 BACKOFF_INITIAL_S = 0.05
 BACKOFF_MAX_S = 5.0
 
-_REFUSED = (4, 5, 134, 135)
-"""CONNACK codes for bad credentials and missing authorisation, in the numbers of MQTT 3.1.1 and 5."""
+_UNAVAILABLE = (3, 136)
+"""The CONNACK code, in MQTT 3.1.1 and in 5, that says nothing against the credentials."""
+
+_NOT_FOR_CLIENT_IDS = re.compile(r"[^0-9A-Za-z-]")
 
 
 class MqttTransport:
@@ -71,7 +77,8 @@ class MqttTransport:
         self.dropped = 0
         self._host = parts.hostname
         self._port = parts.port or 1883
-        self._client_id = client_id
+        # nats-server refuses ids with dots; node names have dots, but no underscores.
+        self._client_id = _NOT_FOR_CLIENT_IDS.sub("_", client_id)
         self._username = username
         self._password = password
         self._party = username or client_id
@@ -168,10 +175,11 @@ class MqttTransport:
             self._hand_to_paho(self._paho, *self._outbox.popleft())
 
     async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + CLOSE_S
-        while self._paho is not None and (self._outbox or self._paho.want_write()) and loop.time() < deadline:
-            await asyncio.sleep(0.005)
+        """Waits until everything is written. paho has no event for that, only a state to look at."""
+        for _ in range(int(CLOSE_S / _LOOK_S)):
+            if self._paho is None or not (self._outbox or self._paho.want_write()):
+                return
+            await asyncio.sleep(_LOOK_S)
 
     # --- receiving
 
@@ -205,8 +213,8 @@ class MqttTransport:
             try:
                 await self._connection(first)
                 attempt = 0
-            except aiomqtt.MqttConnectError as error:
-                denied = _reason_number(error.rc) in _REFUSED
+            except MqttConnectError as error:
+                denied = _reason_number(error.rc) not in _UNAVAILABLE
                 if denied and not first.done():
                     first.set_exception(AccessDenied(f"{self._party} at {self._host}:{self._port}: {error}"))
                     return
