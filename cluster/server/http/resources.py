@@ -27,6 +27,7 @@ from cluster.server.verbs import Verbs
 from cluster.store.entry import Entry
 
 _WRITES = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}
+_NAMED = ("get", "update", "patch", "delete")
 _SUBRESOURCE_VERBS: dict[str, tuple[str, ...]] = {
     "status": ("get", "update", "patch"),
     "scale": ("get", "update", "patch"),
@@ -160,7 +161,7 @@ def _check_route(resource: Resource, target: Target, verb: str) -> None:
             raise path_not_found()
         if verb not in _SUBRESOURCE_VERBS.get(target.subresource, ()):
             raise method_not_allowed()
-    elif verb not in resource.verbs or (verb == "create" and target.name):
+    elif verb not in resource.verbs or (verb != "watch" and (verb in _NAMED) != bool(target.name)):
         raise method_not_allowed()
     if not resource.namespaced:
         if target.namespace and resource.plural != "namespaces":
