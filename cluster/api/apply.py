@@ -62,8 +62,9 @@ def apply(
     claims = claims_of(before["metadata"].get("managedFields") or [])
     if live is not None and not claims:
         old = created_fields(live, form)
-        claims[Owner(BEFORE_FIRST, "Update", resource.api_version, "")] = Claim(old, resource.api_version,
-        now)
+        claims[Owner(BEFORE_FIRST, "Update", resource.api_version, "")] = Claim(
+            old, resource.api_version, now
+        )
     owner = Owner(manager, "Apply", "", subresource)
     previous = claims.get(owner)
     mine = applied_fields(wanted, form)
@@ -73,7 +74,8 @@ def apply(
         merged = _pruned(merged, claims, previous.fields, form)
     changed, removed = compare(before, merged, form)
     if not force:
-        _refuse(_conflicts(claims, owner, changed), manager, before)
+        allowed = _client_side_applied(before, form) if manager == "kubectl" else {}
+        _refuse(_conflicts(claims, owner, minus(changed, allowed)))
     release(claims, changed, removed, keep=owner)
     return _finished(merged, live, claims, owner, now, previous)
 
@@ -91,11 +93,8 @@ def _check(resource: Resource, config: Mapping[str, Any], form: Form) -> None:
         )
     if found := problems(config, form):
         shown = found[0] if len(found) == 1 else "errors:\n" + "\n".join(f"  {each}" for each in found)
-        raise InternalError(
-            f"failed to create typed patch object ({metadata.get('namespace', '')}/{metadata.get('name', "
-            f"'')}; "
-            f"{kind}): {shown}"
-        )
+        where = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}; {kind}"
+        raise InternalError(f"failed to create typed patch object ({where}): {shown}")
 
 
 def _relevant(config: Mapping[str, Any], resource: Resource, subresource: str) -> Object:
@@ -131,10 +130,7 @@ def _conflicts(claims: Claims, owner: Owner, changed: Fields) -> list[tuple[Owne
     return found
 
 
-def _refuse(conflicts: list[tuple[Owner, str]], manager: str, live: Object) -> None:
-    """Raises Conflict, except for what `kubectl apply` itself set before and is taking over now."""
-    if conflicts and manager == "kubectl" and LAST_APPLIED in (live["metadata"].get("annotations") or {}):
-        conflicts = [c for c in conflicts if not _client_side_applied(c[0])]
+def _refuse(conflicts: list[tuple[Owner, str]]) -> None:
     if not conflicts:
         return
     causes = [
@@ -143,8 +139,19 @@ def _refuse(conflicts: list[tuple[Owner, str]], manager: str, live: Object) -> N
     raise Conflict(_message(conflicts), causes=causes)
 
 
-def _client_side_applied(owner: Owner) -> bool:
-    return owner.manager == "kubectl-client-side-apply" and owner.operation == "Update"
+def _client_side_applied(live: Mapping[str, Any], form: Form) -> Fields:
+    """What an earlier client-side `kubectl apply` set and nobody changed since: kubectl may take it over."""
+    text = (live["metadata"].get("annotations") or {}).get(LAST_APPLIED)
+    if not text:
+        return {}
+    try:
+        last = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
+    if not isinstance(last, dict) or problems(last, form):
+        return {}
+    changed, removed = compare(live, last, form)
+    return minus(minus(applied_fields(last, form), changed), removed)
 
 
 def _message(conflicts: list[tuple[Owner, str]]) -> str:

@@ -37,19 +37,20 @@ def _merge_lists(live: list[Any], config: list[Any], form: Form) -> list[Any]:
     theirs = {item_element(form, item): item for item in live}
     left, right = list(theirs), list(mine)
     merged: list[Any] = []
+    emitted: set[str] = set()
     at_left = at_right = 0
     while at_left < len(left) or at_right < len(right):
-        if at_left < len(left) and left[at_left] not in mine:
-            merged.append(theirs[left[at_left]])
+        element = left[at_left] if at_left < len(left) else ""
+        if element in emitted:
             at_left += 1
-        elif at_right < len(right):
+        elif element and element not in mine:
+            merged.append(theirs[element])
+            at_left += 1
+        else:
             element = right[at_right]
+            emitted.add(element)
             merged.append(merge(theirs.get(element), mine[element], form.element))
             at_right += 1
-            if at_left < len(left) and (element in theirs or at_right == len(right)):
-                at_left += 1
-        else:
-            at_left += 1
     return merged
 
 
