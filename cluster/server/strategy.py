@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from cluster.api.client import Propagation
+from cluster.api.facts import Type
 from cluster.api.objects import Object
 from cluster.api.resource import Resource
 from cluster.server.strategy_create import PREPARE_CREATE, PREPARE_UPDATE
@@ -39,9 +40,13 @@ class Strategy:
     """A deletion that is complete answers with the object instead of a Status."""
     default_propagation: Propagation
     graceful: bool
+    allocates: bool
+    """Gets addresses and ports from the cluster's ranges."""
     prepare_create: PrepareCreate | None
     prepare_update: PrepareUpdate | None
     custom: bool
+    type: Type | None
+    """Of a custom resource, in the version asked for; None for built-in kinds, whose types have names."""
     empty_status: Mapping[str, Any] | None
     """The status of a new object; None leaves it out."""
 
@@ -107,7 +112,7 @@ _CLIENT_STATUS = frozenset({"nodes"})
 """A node registers with its status in place."""
 
 
-def strategy_of(resource: Resource, *, custom: bool = False) -> Strategy:
+def strategy_of(resource: Resource, *, custom: bool = False, type_: Type | None = None) -> Strategy:
     """The strategy of a stored view; `custom` for kinds made by a CustomResourceDefinition."""
     qualified = resource.qualified
     status = "status" in resource.subresources
@@ -122,9 +127,11 @@ def strategy_of(resource: Resource, *, custom: bool = False) -> Strategy:
         returns_deleted=qualified in _RETURNS_DELETED,
         default_propagation="Orphan" if qualified in _ORPHANS_BY_DEFAULT else "Background",
         graceful=qualified == "pods",
+        allocates=qualified == "services",
         prepare_create=PREPARE_CREATE.get(qualified),
         prepare_update=PREPARE_UPDATE.get(qualified),
         custom=custom,
+        type=type_,
         empty_status=None
         if custom or not status or qualified in _CLIENT_STATUS
         else _EMPTY_STATUS.get(qualified, {}),

@@ -6,11 +6,12 @@ status update, which interests none, pays one dictionary look-up.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from cluster.server.admission.request import Operation, Request, Setting
+from cluster.server.admission.service_account import awaits_default_account
 
 StepFunction: TypeAlias = Callable[[Setting, Request], None]
 """Raises an ApiError to refuse."""
@@ -39,15 +40,26 @@ class Step:
 
 
 class Chain:
-    def __init__(self, setting: Setting, mutating: Sequence[Step], validating: Sequence[Step]) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        mutating: Sequence[Step],
+        validating: Sequence[Step],
+        disabled: Collection[str] = (),
+    ) -> None:
         self._setting = setting
-        self._mutating = tuple(mutating)
-        self._validating = tuple(validating)
+        self._mutating = tuple(step for step in mutating if step.plugin not in disabled)
+        self._validating = tuple(step for step in validating if step.plugin not in disabled)
+        self._accounts = "ServiceAccount" not in disabled
         self._compiled: dict[
             tuple[Operation, str, str], tuple[tuple[StepFunction, ...], tuple[StepFunction, ...]]
         ] = {}
         self.mutating_webhooks: Webhooks | None = None
         self.validating_webhooks: Webhooks | None = None
+
+    def awaits_account(self, request: Request) -> bool:
+        """True while the pod's default service account is still to be made."""
+        return self._accounts and awaits_default_account(self._setting, request)
 
     def mutate(self, request: Request) -> None:
         for step in self._steps(request)[0]:

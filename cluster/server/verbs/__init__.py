@@ -8,6 +8,7 @@ Answers are `Entry`s: the object with its JSON bytes, made once per version.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from broker.chance import Chance
@@ -43,6 +44,7 @@ class Verbs:
         chance: Chance,
         timings: Timings = STANDARD,
         service_cidr: str = "10.96.0.0/16",
+        disabled_plugins: Collection[str] = (),
     ) -> None:
         setting = Setting(
             store=store, registry=registry, clock=clock, chance=chance.fork("admission"), timings=timings
@@ -52,7 +54,7 @@ class Verbs:
             registry=registry,
             clock=clock,
             chance=chance.fork("verbs"),
-            admission=Chain(setting, MUTATING, VALIDATING),
+            admission=Chain(setting, MUTATING, VALIDATING, disabled_plugins),
             services=ServiceAllocator(store, cidr=service_cidr, chance=chance.fork("services")),
         )
         self.hub = WatchHub(store)

@@ -116,7 +116,6 @@ def _delete(
         return _Outcome(Entry(strategy.qualified, current.key, new, current.revision), gone)
     try:
         if gone:
-            env.services.release(strategy.qualified, current.object)
             final = current.object if strategy.qualified != "pods" else new
             return _Outcome(env.store.remove(current, final), True)
         if new == current.object:

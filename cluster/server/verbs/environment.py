@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from broker.chance import Chance
 from broker.clock import Clock
 from cluster.api import kinds
+from cluster.api.facts import Type
 from cluster.api.objects import Object
 from cluster.api.registry import Registry
 from cluster.api.resource import Resource
@@ -39,6 +40,8 @@ class Environment:
     """By (qualified, subresource)."""
     reviewers: dict[str, Reviewer] = field(default_factory=dict)
     """By qualified."""
+    types: dict[tuple[str, str, str], Type] = field(default_factory=dict)
+    """Of custom resources, by (group, version, plural); set before the registry gets the resource."""
     _strategies: dict[tuple[str, str, str], Strategy] = field(default_factory=dict)
     _generation: int = -1
 
@@ -52,5 +55,6 @@ class Environment:
         if found is None:
             stored = self.registry.storage_of(resource)
             custom = (stored.group, stored.plural) not in _BUILT_IN
-            found = self._strategies[key] = strategy_of(stored, custom=custom)
+            type_ = self.types.get((resource.group, resource.version, resource.plural))
+            found = self._strategies[key] = strategy_of(stored, custom=custom, type_=type_)
         return found

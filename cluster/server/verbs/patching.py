@@ -7,6 +7,7 @@ from typing import Any
 from cluster.api import errors
 from cluster.api.client import PatchType
 from cluster.api.objects import Object
+from cluster.api.patch import json_patch, merge_patch_object, strategic_merge_patch
 from cluster.server.call import Call
 from cluster.server.verbs import schema, subresources, writing
 from cluster.server.verbs.applying import apply_patch
@@ -31,8 +32,6 @@ async def patch(env: Environment, call: Call, kind: PatchType, patch: Any, *, fo
 
 def patched(call: Call, kind: PatchType, current: Object, patch: Any) -> Object:
     """The patch applied; may share parts with `current`."""
-    from cluster.api.patch import json_patch, merge_patch_object, strategic_merge_patch
-
     result: Object
     if kind is PatchType.JSON:
         result = json_patch(current, patch)
@@ -46,8 +45,8 @@ def patched(call: Call, kind: PatchType, current: Object, patch: Any) -> Object:
 def _changed(env: Environment, call: Call, kind: PatchType, current: Object, patch: Any) -> Object:
     result = patched(call, kind, current, patch)
     if call.trusted and call.subresource == "status":
-        return schema.decode_status(call, result)
-    result = schema.decode(call, result)
+        return schema.decode_status(call, env.strategy(call.resource), result)
+    result = schema.decode(call, env.strategy(call.resource), result)
     metadata = result.get("metadata")
     if not isinstance(metadata, dict):
         raise errors.BadRequest("metadata must be an object")
@@ -60,5 +59,5 @@ def _changed(env: Environment, call: Call, kind: PatchType, current: Object, pat
         raise errors.BadRequest(
             "the namespace of the provided object does not match the namespace sent on the request"
         )
-    schema.default(call.resource, result)
+    schema.default(call, env.strategy(call.resource), result)
     return result

@@ -117,7 +117,7 @@ def _deletion_options(body: Object) -> DeleteOptions:
 
 async def update_ephemeral_containers(env: Environment, call: Call, body: Object) -> Entry:
     """Adds ephemeral containers to a running pod."""
-    wanted = writing.taken_in(call, body)
+    wanted = writing.taken_in(env, call, body)
 
     def extended(current: Object) -> Object:
         spec = {**current["spec"]}
@@ -131,7 +131,7 @@ async def update_ephemeral_containers(env: Environment, call: Call, body: Object
 
 async def resize(env: Environment, call: Call, body: Object) -> Entry:
     """Changes resources of containers in place."""
-    wanted = writing.taken_in(call, body)
+    wanted = writing.taken_in(env, call, body)
 
     def resized(current: Object) -> Object:
         spec = {**current["spec"]}

@@ -1,49 +1,63 @@
-"""The verbs' door to what the API knows of types: decoding, defaults, validation, ownership of fields."""
+"""The verbs' door to what the API knows of types: decoding, defaults, validation, ownership of fields.
+
+Custom resources bring their own type, which the strategy carries; built-in ones are known by name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
-from cluster.api import structure
+from cluster.api import defaults, managed, structure, validation
 from cluster.api.errors import Cause
-from cluster.api.objects import Object
-from cluster.api.resource import Resource
+from cluster.api.objects import Object, timestamp
 from cluster.server.call import Call
+from cluster.server.strategy import Strategy
+from cluster.server.verbs.environment import Environment
 
 
-def decode(call: Call, body: Any) -> Object:
+def decode(call: Call, strategy: Strategy, body: Any) -> Object:
     """A private, canonical copy of a body. What comes from inside the process is not scolded for unknown
     fields. Raises BadRequest."""
-    if call.trusted:
-        return structure.canonical(call.resource, body)
-    obj, warnings = structure.decode(call.resource, body, call.field_validation, duplicates=call.duplicates)
+    mode = "Ignore" if call.trusted else call.field_validation
+    obj, warnings = structure.decode(
+        call.resource, body, mode, duplicates=call.duplicates, type_=strategy.type
+    )
     call.warnings.extend(warnings)
     return obj
 
 
-def decode_status(call: Call, body: Object) -> Object:
+def decode_status(call: Call, strategy: Strategy, body: Object) -> Object:
     """What a status update reads of a body: metadata and status."""
     part = {name: body[name] for name in ("apiVersion", "kind", "metadata", "status") if name in body}
-    return structure.canonical(call.resource, part)
+    return structure.decode(call.resource, part, "Ignore", type_=strategy.type)[0]
 
 
-def default(resource: Resource, obj: Object) -> None:
-    if find_spec("cluster.api.defaults") is not None:
-        import_module("cluster.api.defaults").apply(resource, obj)
+def default(call: Call, strategy: Strategy, obj: Object) -> None:
+    """In place."""
+    defaults.apply(call.resource, obj, strategy.type)
 
 
-def creation_errors(resource: Resource, obj: Object) -> Sequence[Cause]:
-    if find_spec("cluster.api.validation") is None:
-        return ()
-    found: Sequence[Cause] = import_module("cluster.api.validation").validate_create(resource, obj)
-    return found
+def creation_errors(strategy: Strategy, obj: Object) -> Sequence[Cause]:
+    return validation.validate_create(strategy.resource, obj)
 
 
-def update_errors(resource: Resource, new: Object, old: Mapping[str, Any]) -> Sequence[Cause]:
-    if find_spec("cluster.api.validation") is None:
-        return ()
-    found: Sequence[Cause] = import_module("cluster.api.validation").validate_update(resource, new, old)
-    return found
+def update_errors(
+    strategy: Strategy, new: Object, old: Mapping[str, Any], subresource: str
+) -> Sequence[Cause]:
+    return validation.validate_update(strategy.resource, new, dict(old), subresource)
+
+
+def track(
+    env: Environment, call: Call, strategy: Strategy, new: Object, old: Mapping[str, Any] | None
+) -> None:
+    """Records in `new` what the caller changed relative to `old` (metadata.managedFields)."""
+    managed.track(
+        call.resource,
+        new,
+        old,
+        manager=call.field_manager,
+        now=timestamp(env.clock.now()),
+        subresource=call.subresource,
+        type_=strategy.type,
+    )

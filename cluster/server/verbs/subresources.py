@@ -51,7 +51,7 @@ async def _review(env: Environment, call: Call, qualified: str, body: Object) ->
     reviewer = env.reviewers.get(qualified)
     if reviewer is None:
         raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
-    obj = writing.taken_in(call, body)
+    obj = writing.taken_in(env, call, body)
     return Entry(qualified, Key("", ""), await reviewer(call, obj), 0)
 
 
@@ -68,7 +68,7 @@ async def update(env: Environment, call: Call, body: Object) -> Entry:
 
 async def _finalize(env: Environment, call: Call, body: Object) -> Entry:
     """Namespaces only: spec.finalizers and nothing else."""
-    wanted = writing.taken_in(call, body)
+    wanted = writing.taken_in(env, call, body)
 
     def finalized(current: Object) -> Object:
         finalizers = (wanted.get("spec") or {}).get("finalizers")
@@ -83,7 +83,7 @@ async def _finalize(env: Environment, call: Call, body: Object) -> Entry:
 
 async def _approve(env: Environment, call: Call, body: Object) -> Entry:
     """Certificate signing requests: the Approved and Denied conditions."""
-    wanted = writing.taken_in(call, body)
+    wanted = writing.taken_in(env, call, body)
 
     def approved(current: Object) -> Object:
         conditions = (wanted.get("status") or {}).get("conditions")

@@ -7,6 +7,7 @@ the write as stale and it is prepared again from the new version.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,7 +18,6 @@ from cluster.server.call import Call
 from cluster.server.strategy import Strategy, grown_generation, keep_status, status_update
 from cluster.server.verbs import schema
 from cluster.server.verbs.environment import Environment
-from cluster.server.verbs.fields import track
 from cluster.server.verbs.metadata import (
     check_target,
     check_versions,
@@ -30,6 +30,8 @@ from cluster.server.verbs.metadata import (
 from cluster.store.entry import Entry
 from cluster.store.store import Overloaded, Stale
 
+ACCOUNT_ATTEMPTS = 10
+ACCOUNT_RETRY_S = 0.1
 NAME_ATTEMPTS = 8
 """How often a generated name is drawn before the collision is reported."""
 WRITE_ATTEMPTS = 8
@@ -39,19 +41,20 @@ Change = Callable[[Object], Object]
 """Makes the new version (a private object, in the call's version) from the current one."""
 
 
-def taken_in(call: Call, body: Object) -> Object:
+def taken_in(env: Environment, call: Call, body: Object) -> Object:
     """A private, structurally valid, defaulted copy of a request's body."""
+    strategy = env.strategy(call.resource)
     if call.trusted and call.subresource == "status":
-        return schema.decode_status(call, body)
-    obj = schema.decode(call, body)
+        return schema.decode_status(call, strategy, body)
+    obj = schema.decode(call, strategy, body)
     obj.setdefault("metadata", {})
-    schema.default(call.resource, obj)
+    schema.default(call, strategy, obj)
     return obj
 
 
 async def create(env: Environment, call: Call, body: Object) -> Entry:
     """Stores a new object, or answers what a dry run would store."""
-    return await create_object(env, call, taken_in(call, body))
+    return await create_object(env, call, taken_in(env, call, body))
 
 
 async def create_object(env: Environment, call: Call, obj: Object, *, tracked: bool = False) -> Entry:
@@ -65,26 +68,31 @@ async def create_object(env: Environment, call: Call, obj: Object, *, tracked: b
     if strategy.empty_status is not None:
         obj.pop("status", None)
     if not tracked:
-        track(env, call, obj, None)
+        schema.track(env, call, strategy, obj, None)
     obj = env.registry.convert(obj, strategy.resource)
     request = _request(Operation.CREATE, call, strategy, obj, None)
+    if strategy.qualified == "pods":
+        await _default_account(env, request)
     env.admission.mutate(request)
     if env.admission.mutating_webhooks is not None:
         await env.admission.mutating_webhooks(request)
     obj = request.object
     _prepare_new(strategy, obj)
-    release = None if call.dry_run else env.services.undo_of(strategy.qualified)
-    try:
-        env.services.allocate(strategy.qualified, obj, None, dry_run=call.dry_run)
-        if causes := schema.creation_errors(strategy.resource, obj):
-            raise errors.invalid(strategy.resource, obj["metadata"].get("name", ""), causes)
-        entry = await _store_new(env, request, strategy, generated)
-    except errors.ApiError:
-        if release is not None:
-            release()
-        raise
+    if strategy.allocates:
+        env.services.allocate(obj, None)
+    if causes := schema.creation_errors(strategy, obj):
+        raise errors.invalid(strategy.resource, obj["metadata"].get("name", ""), causes)
+    entry = await _store_new(env, request, strategy, generated)
     call.created = True
     return served(env, call, entry)
+
+
+async def _default_account(env: Environment, request: Request) -> None:
+    """In a new namespace the default service account comes a moment later: waits for it, not long."""
+    for _ in range(ACCOUNT_ATTEMPTS):
+        if not env.admission.awaits_account(request):
+            return
+        await asyncio.sleep(ACCOUNT_RETRY_S)
 
 
 def _prepare_new(strategy: Strategy, obj: Object) -> None:
@@ -125,7 +133,7 @@ async def _store_new(env: Environment, request: Request, strategy: Strategy, gen
 
 async def update(env: Environment, call: Call, body: Object) -> Entry:
     """Replaces an object; creates it where the kind allows."""
-    obj = taken_in(call, body)
+    obj = taken_in(env, call, body)
     check_target(call, obj["metadata"])
     strategy = env.strategy(call.resource)
     key = Key(call.namespace if call.resource.namespaced else "", call.name)
@@ -181,7 +189,7 @@ def _prepared(
     metadata["resourceVersion"] = current.object["metadata"]["resourceVersion"]
     deduplicate_owners(call, metadata)
     if not tracked:
-        track(env, call, new, view)
+        schema.track(env, call, strategy, new, view)
     new = env.registry.convert(new, strategy.resource)
     request = _request(Operation.UPDATE, call, strategy, new, current.object)
     env.admission.mutate(request)
@@ -190,6 +198,8 @@ def _prepared(
 
 async def _store_update(env: Environment, request: Request, strategy: Strategy, current: Entry) -> Entry:
     call, new, old = request.call, request.object, current.object
+    if strategy.allocates and not call.subresource:
+        env.services.allocate(new, old)
     if strategy.prepare_update is not None and not call.subresource:
         strategy.prepare_update(new, old)
     if new == old:
@@ -197,8 +207,7 @@ async def _store_update(env: Environment, request: Request, strategy: Strategy, 
         return current
     if strategy.generation and call.subresource != "status" and grown_generation(strategy, new, old):
         new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
-    env.services.allocate(strategy.qualified, new, old, dry_run=call.dry_run)
-    if causes := schema.update_errors(strategy.resource, new, old):
+    if causes := schema.update_errors(strategy, new, old, call.subresource):
         raise errors.invalid(strategy.resource, call.name, causes)
     if env.admission.validating_webhooks is not None:
         await env.admission.validating_webhooks(request)
@@ -207,7 +216,6 @@ async def _store_update(env: Environment, request: Request, strategy: Strategy, 
         return Entry(strategy.qualified, current.key, new, current.revision)
     try:
         if ends_with(new):
-            env.services.release(strategy.qualified, old)
             entry = env.store.remove(current, new)
         else:
             entry = env.store.put(strategy.qualified, current.key, new, current)

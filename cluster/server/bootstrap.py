@@ -1,0 +1,72 @@
+"""The objects that every cluster has from the start. Making them again changes nothing.
+
+Default service accounts and the root CA's ConfigMaps come from their controllers, roles and bindings from
+`cluster.server.auth.bootstrap`.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+from cluster.api.client import ApiClient
+from cluster.api.errors import AlreadyExists, NotFound
+from cluster.api.kinds import NAMESPACES, PRIORITY_CLASSES, SERVICES
+from cluster.api.objects import Object
+from cluster.api.resource import Resource
+
+SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+
+
+async def bootstrap_objects(client: ApiClient, *, service_cidr: str, port: int = 6443) -> None:
+    """`port`: where the API server listens, the target of the `kubernetes` Service."""
+    for name in SYSTEM_NAMESPACES:
+        await _ensure(client, NAMESPACES, {"metadata": {"name": name}})
+    for name, value, description in _PRIORITIES:
+        await _ensure(
+            client,
+            PRIORITY_CLASSES,
+            {"metadata": {"name": name}, "value": value, "description": description},
+        )
+    await _ensure(client, SERVICES, _kubernetes_service(service_cidr, port))
+
+
+_PRIORITIES = (
+    (
+        "system-node-critical",
+        2_000_001_000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
+    (
+        "system-cluster-critical",
+        2_000_000_000,
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    ),
+)
+
+
+def _kubernetes_service(service_cidr: str, port: int) -> Object:
+    address = str(IPv4Network(service_cidr)[1])
+    labels = {"component": "apiserver", "provider": "kubernetes"}
+    return {
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": address,
+            "clusterIPs": [address],
+            "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack",
+            "sessionAffinity": "None",
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}],
+        },
+    }
+
+
+async def _ensure(client: ApiClient, resource: Resource, body: Object) -> None:
+    metadata = body["metadata"]
+    try:
+        await client.get(resource, metadata["name"], namespace=metadata.get("namespace", ""))
+    except NotFound:
+        try:
+            await client.create(resource, body)
+        except AlreadyExists:
+            return
