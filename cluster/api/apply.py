@@ -122,12 +122,12 @@ def _pruned(merged: Object, claims: Claims, last: Fields, form: Form) -> Object:
 
 
 def _conflicts(claims: Claims, owner: Owner, changed: Fields) -> list[tuple[Owner, str]]:
-    found = []
-    for other in sorted(claims):
-        if other != owner:
-            for path in paths(intersection(claims[other].fields, changed)):
-                found.append((other, "".join(map(element_text, path))))
-    return found
+    return [
+        (other, "".join(map(element_text, path)))
+        for other in sorted(claims)
+        if other != owner
+        for path in paths(intersection(claims[other].fields, changed))
+    ]
 
 
 def _refuse(conflicts: list[tuple[Owner, str]]) -> None:

@@ -86,15 +86,19 @@ def _new(value: Mapping[str, Any], form: Form) -> Fields:
     """The fields of a new object against an empty one, which has some structs already."""
     fields: Fields = {}
     for name, member in value.items():
-        path, inner, in_empty = form.child(name)
-        if in_empty and inner.kind is Kind.STRUCT and isinstance(member, dict):
-            below = _new(member, inner)
-            if below:
-                fields[path] = below
-            continue
-        below = _has(member, inner, True)
-        fields[path] = {_SELF: {}, **below} if below and not in_empty else below
+        _add(fields, form.child(name), member)
     return fields
+
+
+def _add(fields: Fields, child: tuple[str, Form, bool], value: Any) -> None:
+    """Writes the fields of a member that was not there before."""
+    path, inner, in_empty = child
+    if in_empty and inner.kind is Kind.STRUCT and isinstance(value, dict):
+        if below := _new(value, inner):
+            fields[path] = below
+        return
+    below = _has(value, inner, True)
+    fields[path] = {_SELF: {}, **below} if below and not in_empty else below
 
 
 def compare(old: Mapping[str, Any], new: Mapping[str, Any], form: Form) -> tuple[Fields, Fields]:
@@ -104,6 +108,9 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any], form: Form) -> tuple
     for name, value in new.items():
         before = old.get(name, _MISSING)
         if before is value or name in IGNORED:
+            continue
+        if before is _MISSING and name != "metadata":
+            _add(changed, form.child(name), value)
             continue
         path, inner, _ = form.child(name)
         if name == "metadata" and isinstance(before, dict) and isinstance(value, dict):
@@ -128,9 +135,6 @@ def _whole(value: Any, form: Form) -> Fields:
 
 def _pair(path: str, old: Any, new: Any, form: Form, changed: Fields, removed: Fields) -> None:
     """Compares the value at one path element, writing what differs below `path`."""
-    if old is _MISSING:
-        changed[path] = _whole(new, form)
-        return
     if old == new:
         return
     kind = form.kind
@@ -158,6 +162,9 @@ def _members(old: dict[str, Any], new: dict[str, Any], form: Form, changed: Fiel
     for name, value in new.items():
         before = old.get(name, _MISSING)
         if before is value:
+            continue
+        if before is _MISSING:
+            _add(changed, form.child(name), value)
             continue
         known = declared.get(name)
         path, inner = ("f:" + name, element) if known is None else (known[0], known[1])
