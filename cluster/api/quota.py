@@ -140,9 +140,10 @@ def in_scope(quota_spec: Mapping[str, Any], resource: Resource, obj: Mapping[str
 def _matches(scope: Mapping[str, Any], pod: Mapping[str, Any]) -> bool:
     spec, name = pod["spec"], scope["scopeName"]
     if name in ("Terminating", "NotTerminating"):
-        return (spec.get("activeDeadlineSeconds") is not None) == (name == "Terminating")
+        has_deadline = spec.get("activeDeadlineSeconds") is not None
+        return has_deadline if name == "Terminating" else not has_deadline
     if name in ("BestEffort", "NotBestEffort"):
-        return _is_best_effort(spec) == (name == "BestEffort")
+        return _is_best_effort(spec) if name == "BestEffort" else not _is_best_effort(spec)
     if name == "PriorityClass":
         return _matches_class(scope, spec.get("priorityClassName", ""))
     if name == "CrossNamespacePodAffinity":
@@ -162,7 +163,7 @@ def _matches_class(scope: Mapping[str, Any], name: str) -> bool:
         return name in values
     if operator == "NotIn":
         return name not in values
-    return bool(name) == (operator == "Exists")
+    return bool(name) if operator == "Exists" else not name
 
 
 def _crosses_namespaces(affinity: Mapping[str, Any]) -> bool:

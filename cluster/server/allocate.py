@@ -158,7 +158,8 @@ class ServiceAllocator:
             port = NODE_PORTS.start + _PORT_BAND + self._chance.below(len(NODE_PORTS) - _PORT_BAND)
             if self._free(port, taken):
                 return port
-        for port in (*NODE_PORTS[_PORT_BAND:], *NODE_PORTS[:_PORT_BAND]):
+        for offset in range(len(NODE_PORTS)):
+            port = NODE_PORTS[(_PORT_BAND + offset) % len(NODE_PORTS)]
             if self._free(port, taken):
                 return port
         raise errors.InternalError("failed to allocate a nodePort: range is full")
@@ -200,9 +201,9 @@ def _keep_ports(spec: Object, old: Mapping[str, Any]) -> None:
         former = held.get((port.get("protocol"), port["port"]))
         if not port.get("nodePort") and former and former not in named:
             port["nodePort"] = former
-    if spec.get("externalTrafficPolicy") == "Local" and not spec.get("healthCheckNodePort"):
-        if "healthCheckNodePort" in old and spec.get("type") == "LoadBalancer":
-            spec["healthCheckNodePort"] = old["healthCheckNodePort"]
+    local = spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
+    if local and "healthCheckNodePort" in old:
+        spec.setdefault("healthCheckNodePort", old["healthCheckNodePort"])
 
 
 def _drop_of_former_type(spec: Object, old: Mapping[str, Any]) -> None:
@@ -219,9 +220,8 @@ def _drop_of_former_type(spec: Object, old: Mapping[str, Any]) -> None:
         for port in spec.get("ports") or ():
             if port.get("nodePort") in held:
                 port.pop("nodePort", None)
-        for name in ("externalTrafficPolicy",):
-            if spec.get(name) == old.get(name):
-                spec.pop(name, None)
+        if spec.get("externalTrafficPolicy") == old.get("externalTrafficPolicy"):
+            spec.pop("externalTrafficPolicy", None)
     if former == "LoadBalancer":
         for name in ("allocateLoadBalancerNodePorts", "loadBalancerClass", "healthCheckNodePort"):
             if spec.get(name) == old.get(name):

@@ -9,7 +9,7 @@ Divergence: authorisation is not asked; what runs in this process is trusted wit
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from cluster.api.client import PatchType, Propagation, WatchEvent
 from cluster.api.errors import ServiceUnavailable
@@ -20,6 +20,7 @@ from cluster.server.call import Call, DeleteOptions, ListOptions, User, WatchOpt
 from cluster.server.streams import NodeStreams
 from cluster.server.verbs import Verbs
 
+Batch: TypeAlias = list[WatchEvent]
 SYSTEM_GROUPS = ("system:masters", "system:authenticated")
 
 
@@ -61,7 +62,7 @@ class LocalClient:
         revision: str,
         label_selector: str = "",
         field_selector: str = "",
-    ) -> AsyncIterator[list[WatchEvent]]:
+    ) -> AsyncIterator[Batch]:
         options = WatchOptions(
             label_selector=label_selector, field_selector=field_selector, revision=revision
         )
@@ -129,7 +130,7 @@ class LocalClient:
         pod = await self.get(PODS, name, namespace=namespace)
         options: dict[str, Any] = {"previous": previous}
         if tail is not None:
-            options["tailLines"] = tail
+            options["tail_lines"] = tail
         stream = await self._streams.open(pod, kind="log", container=container, options=options)
         chunks = []
         try:

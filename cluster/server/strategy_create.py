@@ -34,9 +34,9 @@ _COMPUTE = ("cpu", "memory")
 
 def quality_of_service(spec: Mapping[str, Any]) -> str:
     """Guaranteed, Burstable or BestEffort, from the containers' requests and limits."""
-    if pod_level := spec.get("resources"):
-        if pod_level.get("requests") or pod_level.get("limits"):
-            return _quality([pod_level])
+    pod_level = spec.get("resources") or {}
+    if pod_level.get("requests") or pod_level.get("limits"):
+        return _quality([pod_level])
     containers = [*spec.get("containers", ()), *spec.get("initContainers", ())]
     return _quality([container.get("resources") or {} for container in containers])
 

@@ -28,11 +28,8 @@ Container = Mapping[str, Any]
 
 def violations(pod: Pod, standard: str) -> list[str]:
     """What `pod` (anything with metadata and spec) has against "baseline" or "restricted"."""
-    checks = (
-        _BASELINE + _RESTRICTED
-        if standard == "restricted"
-        else _BASELINE + (_baseline_seccomp, _baseline_capabilities)
-    )
+    own = _RESTRICTED if standard == "restricted" else _BASELINE_ONLY
+    checks = (*_BASELINE, *own)
     return [found for check in checks if (found := check(pod))]
 
 
@@ -92,7 +89,8 @@ def _proc_mount(pod: Pod) -> str:
     if not bad:
         return ""
     values = sorted({_security(c)["procMount"] for c in bad})
-    return f"procMount ({_subject([c['name'] for c in bad])} must not set securityContext.procMount to {_quoted(values)})"
+    names = _subject([container["name"] for container in bad])
+    return f"procMount ({names} must not set securityContext.procMount to {_quoted(values)})"
 
 
 def _sysctls(pod: Pod) -> str:
@@ -132,7 +130,14 @@ def _baseline_seccomp(pod: Pod) -> str:
         holders.append(_subject(names))
     if not holders:
         return ""
-    return f'seccompProfile ({" and ".join(holders)} must not set securityContext.seccompProfile.type to "Unconfined")'
+    return _unconfined(holders)
+
+
+def _unconfined(holders: Sequence[str]) -> str:
+    return (
+        f"seccompProfile ({' and '.join(holders)} must not set securityContext.seccompProfile.type to "
+        '"Unconfined")'
+    )
 
 
 def _volume_types(pod: Pod) -> str:
@@ -176,7 +181,8 @@ def _restricted_capabilities(pod: Pod) -> str:
         parts.append(f'{_subject(undropped)} must set securityContext.capabilities.drop=["ALL"]')
     if adding:
         parts.append(
-            f"{_subject(adding)} must not include {_quoted(sorted(set(added)))} in securityContext.capabilities.add"
+            f"{_subject(adding)} must not include {_quoted(sorted(set(added)))} in "
+            "securityContext.capabilities.add"
         )
     return f"unrestricted capabilities ({'; '.join(parts)})" if parts else ""
 
@@ -220,10 +226,7 @@ def _restricted_seccomp(pod: Pod) -> str:
     if bad:
         holders.append(_subject(bad))
     if holders:
-        return (
-            f"seccompProfile ({' and '.join(holders)} must not set securityContext.seccompProfile.type to "
-            '"Unconfined")'
-        )
+        return _unconfined(holders)
     if not silent:
         return ""
     return (
@@ -239,3 +242,5 @@ _RESTRICTED: tuple[Callable[[Pod], str], ...] = (
     _privilege_escalation, _restricted_capabilities, _volume_types, _run_as_non_root, _run_as_user,
     _restricted_seccomp,
 )  # fmt: skip
+_BASELINE_ONLY: tuple[Callable[[Pod], str], ...] = (_baseline_seccomp, _baseline_capabilities)
+"""What the restricted standard replaces by something stricter."""

@@ -62,5 +62,8 @@ def check_single_default(setting: Setting, request: Request) -> None:
         return
     for entry in setting.store.list(_QUALIFIED):
         if entry.object.get("globalDefault") and entry.key.name != request.name:
-            why = f"PriorityClass {entry.key.name} is already marked as globalDefault. Only one default can exist"
+            why = (
+                f"PriorityClass {entry.key.name} is already marked as globalDefault. "
+                "Only one default can exist"
+            )
             raise forbidden(PRIORITY_CLASSES, request.name, why)

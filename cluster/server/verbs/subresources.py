@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace as replaced
 
 from cluster.api import errors
+from cluster.api.kinds import PODS
 from cluster.api.objects import Key, Object
 from cluster.server.call import Call
 from cluster.server.verbs import pods, reading, scale, writing
@@ -45,9 +46,7 @@ async def create(env: Environment, call: Call, body: Object) -> Entry:
 async def _review(env: Environment, call: Call, qualified: str, body: Object) -> Entry:
     if qualified == "bindings":
         name = (body.get("metadata") or {}).get("name", "")
-        return await pods.bind(
-            env, replaced(call, name=name, subresource="binding", resource=pods.PODS), body
-        )
+        return await pods.bind(env, replaced(call, name=name, subresource="binding", resource=PODS), body)
     reviewer = env.reviewers.get(qualified)
     if reviewer is None:
         raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")

@@ -85,7 +85,8 @@ class SqliteJournal:
 
     def _read(self) -> Iterator[Record]:
         rows = self._database.execute(
-            "SELECT revision, qualified, namespace, name, cause, superseded, object FROM log ORDER BY revision"
+            "SELECT revision, qualified, namespace, name, cause, superseded, object FROM log "
+            "ORDER BY revision"
         )
         for row in rows:
             record = Record._make(row)
