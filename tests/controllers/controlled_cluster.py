@@ -16,10 +16,12 @@ from broker.supervision import Tasks
 from broker.system import ActorSystem
 from broker.virtualtime import run_virtual
 from cluster.api import kinds
+from cluster.api.errors import Conflict, NotFound
 from cluster.api.objects import Key, Object, timestamp
 from cluster.api.registry import Registry
 from cluster.api.resource import Resource
 from cluster.api.timings import STANDARD
+from cluster.controllers.daemonset.placement import target_node
 from cluster.controllers.registry import all_controllers
 from cluster.reconcile.world import Background, World
 from cluster.server.local import LocalClient
@@ -27,8 +29,8 @@ from cluster.server.verbs import Verbs
 from cluster.store.journal.memory import MemoryJournal
 from cluster.store.store import Store
 
-NEED_AGENTS = ("node-lifecycle-controller", "node-controller")
-"""Controllers that would see the silence of nodes without agents."""
+NEED_AGENTS = ("node-lifecycle-controller", "pod-garbage-collector")
+"""Controllers that would see that there are no agents, or not even nodes."""
 
 
 class Cluster:
@@ -110,6 +112,8 @@ class Kubelets:
         ip = f"10.{self._count >> 16}.{(self._count >> 8) & 255}.{self._count & 255}"
         if not pod["spec"].get("nodeName"):
             await asyncio.sleep(0.01)
+            if not await self._bind(pod):
+                return
         await asyncio.sleep(self._cluster.ready_after_s)
         now = timestamp(self._world.clock.now())
         status: Object = {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "startTime": now}
@@ -126,9 +130,25 @@ class Kubelets:
                 namespace=meta["namespace"],
                 subresource="status",
             )
-        except Exception as error:
-            if type(error).__name__ not in ("NotFound", "Conflict"):
-                raise
+        except (NotFound, Conflict):
+            return
+
+    async def _bind(self, pod: Object) -> bool:
+        meta = pod["metadata"]
+        target = {"apiVersion": "v1", "kind": "Node", "name": target_node(pod) or "somewhere"}
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": meta["name"]},
+            "target": target,
+        }
+        try:
+            await self._client.create(
+                kinds.PODS, binding, namespace=meta["namespace"], subresource="binding", name=meta["name"]
+            )
+        except (NotFound, Conflict):
+            return False
+        return True
 
     async def _end(self, pod: Object) -> None:
         meta = pod["metadata"]
@@ -137,9 +157,8 @@ class Kubelets:
             await self._client.delete(
                 kinds.PODS, meta["name"], namespace=meta["namespace"], uid=meta["uid"], grace_period_s=0
             )
-        except Exception as error:
-            if type(error).__name__ not in ("NotFound", "Conflict"):
-                raise
+        except (NotFound, Conflict):
+            return
 
 
 @asynccontextmanager
