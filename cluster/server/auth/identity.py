@@ -9,6 +9,7 @@ from broker.clock import Clock
 from cluster.api.objects import Key, Object
 from cluster.server.auth.attributes import Attributes, Authorizer, Decision
 from cluster.server.auth.authenticate import Authenticator
+from cluster.server.auth.escalation import Escalation
 from cluster.server.auth.node import NodeAuthorizer
 from cluster.server.auth.rbac import KINDS, Rbac
 from cluster.server.auth.reviews import Reviews
@@ -59,6 +60,8 @@ class Identity:
         self._requests = TokenRequests(self.tokens, self._lookup)
         store.subscribe(self._on_changes)
         verbs.add_subresource("serviceaccounts", "token", self._token)
+        escalation = Escalation(self.authorizer, self.rbac)
+        verbs.environment.admission.add_validating(*escalation.steps())
         reviews = Reviews(self.authenticator, self.authorizer, self.rbac, clock)
         for qualified, reviewer in reviews.reviewers().items():
             verbs.add_reviewer(qualified, reviewer)
