@@ -61,6 +61,11 @@ class Chain:
         """True while the pod's default service account is still to be made."""
         return self._accounts and awaits_default_account(self._setting, request)
 
+    def add_validating(self, *steps: Step) -> None:
+        """Lets another part have the last word in the validating phase."""
+        self._validating += steps
+        self._compiled.clear()
+
     def mutate(self, request: Request) -> None:
         for step in self._steps(request)[0]:
             step(self._setting, request)
