@@ -23,7 +23,7 @@ def role(name: str, *rules: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def binding(name: str, role_kind: str, role_name: str, **subject: str) -> dict[str, Any]:
+def binding(name: str, role_kind: str, role_name: str, /, **subject: str) -> dict[str, Any]:
     group = "rbac.authorization.k8s.io"
     if subject["kind"] != "ServiceAccount":
         subject["apiGroup"] = group
