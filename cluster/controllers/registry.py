@@ -9,15 +9,19 @@ from typing import Any, TypeAlias
 from cluster.controllers import (
     daemonset,
     deployment,
+    disruption,
+    event_expiry,
     garbage,
     namespaces,
     node_ipam,
     node_lifecycle,
     pod_garbage,
     replicaset,
+    role_aggregation,
     root_ca,
     service_accounts,
     taint_eviction,
+    ttl_after_finished,
 )
 from cluster.controllers.endpoints import legacy, slices
 from cluster.reconcile.loop import Controller
@@ -35,6 +39,10 @@ _CONTROLLERS: dict[str, Callable[[World], Controller[Any]]] = {
     service_accounts.NAME: service_accounts.controller,
     root_ca.NAME: root_ca.controller,
     garbage.NAME: garbage.controller,
+    disruption.NAME: disruption.controller,
+    ttl_after_finished.NAME: ttl_after_finished.controller,
+    event_expiry.NAME: event_expiry.controller,
+    role_aggregation.NAME: role_aggregation.controller,
     node_ipam.NAME: node_ipam.controller,
     node_lifecycle.NAME: node_lifecycle.controller,
     taint_eviction.NAME: taint_eviction.controller,

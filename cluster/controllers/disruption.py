@@ -1,0 +1,195 @@
+"""PodDisruptionBudget status: how many of the budget's pods may be evicted now.
+
+The eviction subresource takes from status.disruptionsAllowed and notes the pod in status.disruptedPods; this
+controller counts again when pods change, and forgets a noted pod that was not deleted within two minutes.
+
+Divergence: scales of custom resources are not asked for; their pods count as unmanaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cluster.api import kinds
+from cluster.api.objects import Key, Object, controller_of, timestamp
+from cluster.api.selectors import of_object_form
+from cluster.controllers.deployment.sizes import scaled
+from cluster.reconcile import pods as podlore
+from cluster.reconcile.conditions import find
+from cluster.reconcile.informer import Handler, Informer
+from cluster.reconcile.loop import Controller, enqueue
+from cluster.reconcile.pods import moment
+from cluster.reconcile.queue import WorkQueue
+from cluster.reconcile.world import World
+
+NAME = "disruption-controller"
+COMPONENT = "controllermanager"
+DELETION_TIMEOUT = timedelta(minutes=2)
+SPACING_S = 0.05
+
+
+def controller(world: World) -> Controller[Key]:
+    queue: WorkQueue[Key] = WorkQueue(world.clock, spacing_s=SPACING_S)
+    budgets = world.informers.of(kinds.POD_DISRUPTION_BUDGETS)
+    scaled_kinds = (
+        kinds.REPLICA_SETS,
+        kinds.DEPLOYMENTS,
+        kinds.STATEFUL_SETS,
+        kinds.REPLICATION_CONTROLLERS,
+    )
+    return Controller(
+        Disruptions(world),
+        queue,
+        watches=[
+            (budgets, enqueue(queue)),
+            (world.informers.of(kinds.PODS), _enqueue_budgets(queue, budgets)),
+        ],
+        needs=[world.informers.of(kind) for kind in scaled_kinds],
+    )
+
+
+def _enqueue_budgets(queue: WorkQueue[Key], budgets: Informer) -> Handler:
+    def handler(old: Object | None, new: Object | None, cause: str) -> None:
+        pod = new if new is not None else old
+        assert pod is not None
+        for budget in budgets.list(pod["metadata"]["namespace"]):
+            selector = of_object_form(budget["spec"].get("selector"))
+            if selector.matches_object(pod) or (old is not None and selector.matches_object(old)):
+                queue.add(Key(budget["metadata"]["namespace"], budget["metadata"]["name"]), cause)
+
+    return handler
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    pods: int
+    healthy: int
+
+
+def expected(budget: Object, mine: Sequence[Object], scale: Callable[[], int]) -> Expected:
+    """How many pods there should be, and how many of them healthy. `scale` sums the owners' replicas."""
+    spec = budget["spec"]
+    if spec.get("maxUnavailable") is not None:
+        total = scale()
+        return Expected(total, max(0, total - scaled(spec["maxUnavailable"], total, up=True)))
+    least = spec.get("minAvailable", 0)
+    if isinstance(least, int):
+        return Expected(len(mine), least)
+    total = scale()
+    return Expected(total, scaled(least, total, up=True))
+
+
+def status_of(
+    budget: Object, mine: Sequence[Object], wanted: Expected, disrupted: dict[str, str], now: datetime
+) -> Object:
+    healthy = sum(
+        podlore.is_ready(pod)
+        for pod in mine
+        if "deletionTimestamp" not in pod["metadata"] and pod["metadata"]["name"] not in disrupted
+    )
+    allowed = max(0, healthy - wanted.healthy) if wanted.pods > 0 else 0
+    generation = budget["metadata"].get("generation", 0)
+    status: Object = {
+        "disruptionsAllowed": allowed,
+        "currentHealthy": healthy,
+        "desiredHealthy": wanted.healthy,
+        "expectedPods": wanted.pods,
+        "observedGeneration": generation,
+        "conditions": [_condition(budget, allowed, generation, now)],
+    }
+    if disrupted:
+        status["disruptedPods"] = disrupted
+    return status
+
+
+def _condition(budget: Object, allowed: int, generation: int, now: datetime) -> Object:
+    status, reason = ("True", "SufficientPods") if allowed > 0 else ("False", "InsufficientPods")
+    present = find(budget.get("status", {}).get("conditions") or (), "DisruptionAllowed")
+    same = present is not None and present["status"] == status
+    return {
+        "type": "DisruptionAllowed",
+        "status": status,
+        "observedGeneration": generation,
+        "lastTransitionTime": present["lastTransitionTime"] if same and present else timestamp(now),
+        "reason": reason,
+        "message": "",
+    }
+
+
+class Disruptions:
+    name = NAME
+
+    def __init__(self, world: World) -> None:
+        self._clock = world.clock
+        self._client = world.client_as(NAME)
+        self._recorder = world.recorder(COMPONENT)
+        of = world.informers.of
+        self._budgets = of(kinds.POD_DISRUPTION_BUDGETS)
+        self._pods = of(kinds.PODS)
+        self._owners = {
+            "ReplicaSet": of(kinds.REPLICA_SETS),
+            "Deployment": of(kinds.DEPLOYMENTS),
+            "StatefulSet": of(kinds.STATEFUL_SETS),
+            "ReplicationController": of(kinds.REPLICATION_CONTROLLERS),
+        }
+
+    async def reconcile(self, key: Key) -> float | None:
+        budget = self._budgets.get(key)
+        if budget is None:
+            return None
+        selector = of_object_form(budget["spec"].get("selector"))
+        mine = [pod for pod in self._pods.list(key.namespace) if selector.matches_object(pod)]
+        if not mine:
+            self._recorder.event(budget, "Normal", "NoPods", "No matching pods found")
+        wanted = expected(budget, mine, lambda: self._scale(mine))
+        disrupted, again_s = self._still_disrupted(budget, mine)
+        status = status_of(budget, mine, wanted, disrupted, self._clock.now())
+        if status != budget.get("status"):
+            await self._client.update(
+                kinds.POD_DISRUPTION_BUDGETS, budget | {"status": status}, subresource="status"
+            )
+        return again_s
+
+    def _scale(self, mine: Sequence[Object]) -> int:
+        """The replicas that the pods' owners want together."""
+        scales: dict[str, int] = {}
+        for pod in mine:
+            owner = self._owner(pod)
+            if owner is not None and owner["kind"] == "ReplicaSet":
+                owner = self._owner(owner) or owner
+            if owner is not None:
+                scales[owner["metadata"]["uid"]] = owner["spec"].get("replicas", 1)
+        return sum(scales.values())
+
+    def _owner(self, obj: Object) -> Object | None:
+        reference = controller_of(obj)
+        informer = self._owners.get(reference["kind"]) if reference is not None else None
+        if reference is None or informer is None:
+            return None
+        owner = informer.get(Key(obj["metadata"]["namespace"], reference["name"]))
+        return owner if owner is not None and owner["metadata"]["uid"] == reference["uid"] else None
+
+    def _still_disrupted(self, budget: Object, mine: Sequence[Object]) -> tuple[dict[str, str], float | None]:
+        """Evicted pods that are not deleted yet, and when to look at them again."""
+        noted: dict[str, str] = budget.get("status", {}).get("disruptedPods") or {}
+        by_name = {pod["metadata"]["name"]: pod for pod in mine}
+        now = self._clock.now()
+        kept: dict[str, str] = {}
+        again_s: float | None = None
+        for name, at in noted.items():
+            pod = by_name.get(name)
+            if pod is None or "deletionTimestamp" in pod["metadata"]:
+                continue
+            left_s = (moment(at) + DELETION_TIMEOUT - now).total_seconds()
+            if left_s <= 0:
+                meta = budget["metadata"]
+                message = (
+                    f"Pod was expected by PDB {meta['namespace']}/{meta['name']} to be deleted but it wasn't"
+                )
+                self._recorder.event(pod, "Warning", "NotDeleted", message)
+                continue
+            kept[name] = at
+            again_s = left_s if again_s is None else min(again_s, left_s)
+        return kept, again_s
