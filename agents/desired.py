@@ -64,7 +64,7 @@ class DesiredState:
         if message.full:
             if not self._collecting:
                 self._parts, self._collecting = [], True
-            self._parts += message.set
+            self._parts += [_slim(obj) for obj in message.set]
             if message.more:
                 return Verdict.PARTIAL, changes
             parts, self._parts, self._collecting = self._parts, [], False
@@ -93,7 +93,7 @@ class DesiredState:
                 name = (removed.kind, removed.namespace, removed.name)
                 if self.objects.pop(name, None) is not None:
                     changes.others.append(name)
-        for obj in message.set:
+        for obj in map(_slim, message.set):
             if obj["kind"] == "Pod":
                 self.pods[obj["metadata"]["uid"]] = obj
                 changes.pods.append(obj)
@@ -110,6 +110,14 @@ class DesiredState:
             names = sorted(name for name in self.objects if name[0] == "Service")
             self._services = [self.objects[name] for name in names]
         return self._services
+
+
+def _slim(obj: Object) -> Object:
+    """Without what a node never reads and what is as long as the rest."""
+    meta = obj["metadata"]
+    if "managedFields" not in meta:
+        return obj
+    return {**obj, "metadata": {name: value for name, value in meta.items() if name != "managedFields"}}
 
 
 def _name(obj: Object) -> Name:

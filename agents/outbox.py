@@ -23,8 +23,8 @@ class Outbox:
         self._current: dict[str, PodReport] = {}
         """The newest status of every pod that is here, and of those whose leaving is not stored."""
         self._dirty: dict[str, PodReport] = {}
-        self._before_end: dict[str, PodReport] = {}
-        """The last status of pods that leave, still to be sent ahead of the None."""
+        self._last: dict[str, PodReport] = {}
+        """The last status of pods that leave, always sent ahead of the None."""
         self._leaving: dict[str, int] = {}
         """Uid → the number of the report that says it left; 0 while unsent."""
 
@@ -32,11 +32,12 @@ class Outbox:
         entry = PodReport(uid=uid, namespace=namespace, name=name, status=status)
         self._current[uid] = self._dirty[uid] = entry
         self._leaving.pop(uid, None)
+        self._last.pop(uid, None)
 
     def gone(self, uid: str, namespace: str, name: str) -> None:
-        last = self._dirty.get(uid)
+        last = self._current.get(uid)
         if last is not None and last.status is not None:
-            self._before_end[uid] = last
+            self._last[uid] = last
         entry = PodReport(uid=uid, namespace=namespace, name=name, status=None)
         self._current[uid] = self._dirty[uid] = entry
         self._leaving[uid] = 0
@@ -46,8 +47,13 @@ class Outbox:
         return bool(self._session) and bool(self._dirty)
 
     @property
-    def unacknowledged(self) -> bool:
-        return bool(self._session) and self._stored < self._sequence
+    def sent(self) -> int:
+        """The number of the newest report of this session."""
+        return self._sequence
+
+    def missing(self, sequence: int) -> bool:
+        """Whether the report with this number is not acknowledged."""
+        return bool(self._session) and self._stored < sequence
 
     def begin(self, session: str) -> list[PodStatuses]:
         """The full report that opens a session, followed by the rest where it is too long for one."""
@@ -63,10 +69,10 @@ class Outbox:
         """Everything that changed, as messages to send."""
         entries: list[PodReport] = []
         for uid, entry in self._dirty.items():
-            if uid in self._before_end:
-                entries.append(self._before_end[uid])
+            if entry.status is None and uid in self._last:
+                entries.append(self._last[uid])
             entries.append(entry)
-        self._dirty, self._before_end = {}, {}
+        self._dirty = {}
         messages = []
         for start in range(0, max(len(entries), 1), MAX_REPORTS):
             self._sequence += 1
@@ -93,3 +99,4 @@ class Outbox:
         for uid in [uid for uid, number in self._leaving.items() if 0 < number <= sequence]:
             del self._leaving[uid]
             self._current.pop(uid, None)
+            self._last.pop(uid, None)

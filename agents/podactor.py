@@ -22,7 +22,6 @@ from agents.probing import OrderDue, ProbeDone, ProbeDue, Probes
 from agents.restore import SANDBOX_CHANGED, ended, restore
 from agents.runtime import Container, Exit
 from agents.steps import (
-    ConfigChanged,
     ConfigFailed,
     Effect,
     Emit,
@@ -77,6 +76,9 @@ class PodActor(Actor[PodMessage]):
         self._reported: Object | None = None
         self._runs = 0
         self._released = False
+        """Everything that the pod held on the node is given back."""
+        self._leaving = False
+        """The object is gone; so will the pod be."""
         self._probes: Probes | None = None
 
     async def started(self) -> None:
@@ -111,16 +113,8 @@ class PodActor(Actor[PodMessage]):
                 self._behave(message.pod)
                 self._pod = message.pod
                 effects = machine.update(message.pod, now)
-                if machine.stopped and self._released:
-                    self._leave_if_deleted(message.pod)
             case PodRemoved():
-                if self._released:
-                    self._host.gone(self._view)
-                    return
-                self._pod = {
-                    **self._pod,
-                    "metadata": {**self._pod["metadata"], "deletionTimestamp": "removed"},
-                }
+                self._leaving = True
                 effects = machine.remove(now)
             case ProbeDue():
                 self._probe(machine, message)
@@ -168,6 +162,7 @@ class PodActor(Actor[PodMessage]):
         self._report(machine)
         if self._released:
             self._leave_if_deleted(self._pod)
+            return
         if machine.wake_at is None:
             self.context.cancel("wake")
         else:
@@ -210,7 +205,7 @@ class PodActor(Actor[PodMessage]):
         self._released = True
 
     def _leave_if_deleted(self, pod: Object) -> None:
-        if "deletionTimestamp" in pod["metadata"]:
+        if self._leaving or "deletionTimestamp" in pod["metadata"]:
             self._host.gone(self._view)
 
     # --- containers
@@ -340,6 +335,3 @@ class PodActor(Actor[PodMessage]):
                 return self._probes.order_due(message, state)
             case RestartContainer():
                 return self._probes.ordered(message.container, message.expected_restart_count, state)
-
-
-__all__ = ["ConfigChanged", "PodActor", "PodMessage", "PodRemoved", "PodUpdated"]

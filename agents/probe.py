@@ -52,7 +52,7 @@ class ProbeSettings:
 class ProbeState:
     """One probe of one instance of a container."""
 
-    __slots__ = ("attempt", "container", "held", "kind", "run", "settings", "streak", "verdict")
+    __slots__ = ("attempt", "busy", "container", "held", "kind", "run", "settings", "streak", "verdict")
 
     def __init__(self, container: str, kind: str, probe: Object, attempt: int) -> None:
         self.container = container
@@ -63,6 +63,8 @@ class ProbeState:
         self.verdict: bool | None = {"readiness": False, "liveness": True, "startup": None}[kind]
         self.streak: bool | None = None
         self.run = 0
+        self.busy = False
+        """A probe is under way; they never overlap."""
         self.held = False
         """No more probing of this instance: startup succeeded, or a restart is due."""
 
@@ -81,13 +83,6 @@ class ProbeState:
         if self.kind == "startup" or (self.kind == "liveness" and not result.success):
             self.held = True
         return result.success
-
-    def resume(self) -> None:
-        """Asks anew: the restart that a failure called for has not been ordered yet."""
-        self.held = False
-        self.run = 0
-        self.streak = None
-        self.verdict = None if self.kind == "startup" else True
 
 
 def event_message(kind: str, result: Result) -> str:

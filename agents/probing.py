@@ -87,12 +87,18 @@ class Probes:
         if not state.up or probe.held or (terminating and probe.kind != "readiness"):
             return None
         self._again(probe, probe.settings.period_s)
+        if probe.busy:
+            return None
+        probe.busy = True
         return probe
 
     def done(self, message: ProbeDone, state: ContainerState, age_s: float) -> ProbeTurned | None:
         """Books a result; what the machine is to be told. `age_s`: how long the instance has been running."""
         probe = self._states.get((message.container, message.kind))
-        if probe is None or probe.attempt != message.attempt or not state.up:
+        if probe is None or probe.attempt != message.attempt:
+            return None
+        probe.busy = False
+        if not state.up:
             return None
         if not message.result.success and not probe.held:
             self._host.emit(

@@ -49,14 +49,19 @@ class ContainerLog:
     def lines(self) -> Sequence[LogLine]:
         return list(self._lines)
 
-    async def follow(self) -> AsyncIterator[LogLine]:
-        """New lines until the log closes. A follower that lags behind loses nothing: lines are few."""
-        if not self._open:
-            return
+    def follow(self) -> AsyncIterator[LogLine]:
+        """New lines from now on, until the log closes. The follower's queue grows only as the log does."""
         queue: asyncio.Queue[LogLine | None] = asyncio.Queue()
-        self._followers.append(queue)
+        if self._open:
+            self._followers.append(queue)
+        else:
+            queue.put_nowait(None)
+        return self._tail(queue)
+
+    async def _tail(self, queue: asyncio.Queue[LogLine | None]) -> AsyncIterator[LogLine]:
         try:
             while (line := await queue.get()) is not None:
                 yield line
         finally:
-            self._followers.remove(queue)
+            if queue in self._followers:
+                self._followers.remove(queue)

@@ -1,0 +1,149 @@
+"""The agent process: `python -m agents --node n1 --broker mqtt://127.0.0.1:1883 …`; see `agents.settings`.
+
+SIGTERM and SIGINT end it cleanly, SIGHUP makes it read its link rules again. Exit code 0 after a clean end,
+1 after a failure, 2 for settings that make no sense. It imports as little as it can, for a hundred of these
+processes may start at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+import sys
+from collections.abc import Callable
+
+import uvloop
+from structlog.typing import FilteringBoundLogger
+
+from agents.app import AgentNode, build_node
+from agents.behaviour import BehaviourError, Library, load_library
+from agents.loopback import LoopbackNetwork
+from agents.settings import AgentSettings, SettingsError, parse_settings
+from broker import log as logging
+from broker.chance import Chance
+from broker.clock import Clock, SystemClock
+from broker.rules import LinkRules, RulesError, load_rules
+from broker.supervision import Tasks, settled, start_task
+from broker.transport.link import AccessDenied
+from broker.transport.mqtt import MqttTransport
+
+CONNECTING = 50
+"""Nodes of one process that connect at the same time."""
+
+
+def main() -> int:
+    try:
+        settings = parse_settings(sys.argv[1:])
+        library = load_library(settings.behaviours)
+        rules = LinkRules(load_rules(settings.links) if settings.links is not None else ())
+    except (SettingsError, BehaviourError, RulesError, OSError) as error:
+        print(f"agents: {error}", file=sys.stderr)
+        return 2
+    _raise_file_limit()
+    clock = SystemClock()
+    log = logging.configure("agent", json=not sys.stdout.isatty(), level="info", clock=clock)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(settings, library, rules, clock, log))
+
+
+async def _run(
+    settings: AgentSettings, library: Library, rules: LinkRules, clock: Clock, log: FilteringBoundLogger
+) -> int:
+    nodes = _build(settings, library, rules, clock, log)
+    stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def stop(*_: object) -> None:
+        if not stopping.done():
+            stopping.set_result(None)
+
+    _handle_signals(stop, settings, rules, log)
+    tasks = Tasks()
+    slots = asyncio.Semaphore(CONNECTING)
+    for node in nodes:
+        tasks.start(f"node {node.name}", _live(node, slots))
+    failure = start_task("failures", tasks.failed())
+    failure.add_done_callback(stop)
+    await stopping
+    error = failure.exception() if failure.done() else None
+    await tasks.close()
+    await settled(failure)
+    for node in reversed(nodes):
+        await node.stop()
+    if error is not None:
+        log.error("stopped by an error", why=str(error), exc_info=_trace(error))
+        return 1
+    return 0
+
+
+def _trace(error: BaseException) -> BaseException | None:
+    """What is the user's to mend needs no trace."""
+    return None if isinstance(error, AccessDenied) else error
+
+
+def _build(
+    settings: AgentSettings, library: Library, rules: LinkRules, clock: Clock, log: FilteringBoundLogger
+) -> list[AgentNode]:
+    chance = Chance.from_entropy()
+    network = LoopbackNetwork()
+    nodes = []
+    for name in settings.nodes:
+        link = MqttTransport(
+            settings.broker,
+            client_id=f"{settings.cluster}-{name}",
+            username=name,
+            password=settings.passwords[name],
+            chance=chance.fork(f"link/{name}"),
+            rules=rules,
+            log=log.bind(node=name),
+        )
+        nodes.append(
+            build_node(
+                name,
+                cluster=settings.cluster,
+                transport=link,
+                network=network,
+                library=library,
+                machine=settings.machine,
+                timings=settings.timings,
+                clock=clock,
+                chance=chance,
+                log=log,
+            )
+        )
+    return nodes
+
+
+async def _live(node: AgentNode, slots: asyncio.Semaphore) -> None:
+    async with slots:
+        await node.start()
+    await node.failed()
+
+
+def _handle_signals(
+    stop: Callable[..., None], settings: AgentSettings, rules: LinkRules, log: FilteringBoundLogger
+) -> None:
+    def reread() -> None:
+        if settings.links is None:
+            return
+        try:
+            rules.replace(load_rules(settings.links))
+            log.info("link rules read", file=str(settings.links))
+        except RulesError as error:
+            log.error("link rules not read", why=str(error))
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    loop.add_signal_handler(signal.SIGINT, stop)
+    loop.add_signal_handler(signal.SIGHUP, reread)
+
+
+def _raise_file_limit() -> None:
+    """Each pod's port is a socket: take as many files as the machine allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""The composition root of the node side: one node from its parts, for real processes and for simulations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from structlog.typing import FilteringBoundLogger
+
+from agents.behaviour import Library
+from agents.emulated.runtime import NAME, VERSION, EmulatedRuntime
+from agents.network import Network
+from agents.node import Connected, ControlSeen, NodeActor
+from agents.runtime import Runtime
+from agents.settings import Machine
+from broker import topics
+from broker.chance import Chance
+from broker.clock import Clock
+from broker.message import Envelope
+from broker.remote import Peer, receive
+from broker.supervision import Tasks
+from broker.system import ActorSystem
+from broker.transport.link import Transport, Will
+from cluster.api.timings import Timings
+from cluster.api.wire import OFFLINE, instance_of, online
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeParts:
+    """What one node is made of."""
+
+    cluster: str
+    name: str
+    epoch: str
+    transport: Transport
+    runtime: Runtime
+    network: Network
+    machine: Machine
+    timings: Timings
+    clock: Clock
+    chance: Chance
+    log: FilteringBoundLogger
+
+
+class AgentNode:
+    """One node: its actors and its link to the broker."""
+
+    def __init__(self, parts: NodeParts) -> None:
+        self.name = parts.name
+        self.epoch = parts.epoch
+        self._transport = parts.transport
+        self._runtime = parts.runtime
+        self._tasks = Tasks()
+        self._presence = topics.node_presence(parts.cluster, parts.name)
+        self._system = ActorSystem(clock=parts.clock, chance=parts.chance, log=parts.log)
+        self._peer = Peer(
+            parts.transport,
+            name=f"{parts.name}-{parts.epoch}",
+            publish_to=topics.node_up(parts.cluster, parts.name),
+            clock=parts.clock,
+            log=parts.log,
+        )
+        self._actor = self._system.spawn(
+            "node",
+            lambda: NodeActor(
+                parts.name,
+                epoch=parts.epoch,
+                tell=self._peer.tell,
+                runtime=parts.runtime,
+                network=parts.network,
+                size=parts.machine,
+                timings=parts.timings,
+                runtime_version=f"{NAME}://{VERSION}",
+            ),
+        )
+        down = topics.node_down(parts.cluster, parts.name)
+        receive(parts.transport, down, self._on_message, log=parts.log)
+        parts.transport.subscribe(topics.control_presence(parts.cluster), self._on_control)
+        parts.transport.on_connection(self._on_connection)
+
+    async def start(self) -> None:
+        """Returns once connected to the broker. Raises AccessDenied."""
+        await self._transport.open(will=Will(topic=self._presence, payload=OFFLINE))
+
+    async def stop(self) -> None:
+        """A clean end: the node says good-bye, its containers stop at once."""
+        self._transport.publish(self._presence, OFFLINE, retain=True)
+        await self._halt()
+        await self._transport.close()
+
+    async def kill(self) -> None:
+        """The machine is gone: nothing is said to anyone. The link has to be cut by the caller
+        (`MemoryBroker.kill`), since a transport of one's own can only be closed politely."""
+        await self._halt()
+
+    async def failed(self) -> None:
+        """Waits for an error that nobody below could heal, and raises it; returns once stopped."""
+        self._tasks.start("runtime", self._runtime.failed())
+        self._tasks.start("actors", self._system.failed())
+        await self._tasks.failed()
+
+    async def _halt(self) -> None:
+        await self._system.stop()
+        await self._runtime.close()
+        await self._tasks.close()
+
+    def _on_connection(self, connected: bool) -> None:
+        if connected:
+            self._transport.publish(self._presence, online(self.epoch), retain=True)
+        self._actor.tell(Connected(connected))
+
+    def _on_message(self, topic: str, envelope: Envelope) -> None:
+        self._actor.tell(envelope.body)
+
+    def _on_control(self, topic: str, payload: bytes) -> None:
+        self._actor.tell(ControlSeen(instance_of(payload)))
+
+
+def build_node(
+    name: str,
+    *,
+    cluster: str,
+    transport: Transport,
+    network: Network,
+    library: Library,
+    machine: Machine,
+    timings: Timings,
+    clock: Clock,
+    chance: Chance,
+    log: FilteringBoundLogger,
+) -> AgentNode:
+    """A node with the emulated runtime, not yet started. Each call draws a new epoch from `chance`."""
+    epoch = chance.name_suffix(10)
+    own = chance.fork(f"{name}/{epoch}")
+    return AgentNode(
+        NodeParts(
+            cluster=cluster,
+            name=name,
+            epoch=epoch,
+            transport=transport,
+            runtime=EmulatedRuntime(network, library, clock=clock, chance=own.fork("runtime")),
+            network=network,
+            machine=machine,
+            timings=timings,
+            clock=clock,
+            chance=own,
+            log=log.bind(node=name),
+        )
+    )
