@@ -5,6 +5,8 @@ Resynchronisation is the protocol; deltas are an optimisation of it:
 - An agent start is an *epoch*. After every connection, and whenever the controller manager's presence
   shows a new instance, the agent sends `Register` and then `PodStatuses(full=True)`.
 - The gateway answers `Registered` (the node's pod CIDR, timings), then `Desired(full=True)` with sequence 1.
+- A session is begun once: a `Registered` of a session that the agent has begun before came twice and is
+  ignored, since numbers that start over would make old acknowledgements mean new reports.
 - `Desired` deltas carry consecutive sequence numbers within a *session* (the id the gateway chose at
   registration). An agent that sees a gap or a foreign session sends `Register` again.
 - `PodStatuses` carry consecutive numbers within (epoch, session) too; the gateway acknowledges them with

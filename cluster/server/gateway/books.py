@@ -48,6 +48,7 @@ class Verdict(Enum):
 
     TAKE = "take"
     KNOWN = "known"
+    RESTARTED = "restarted"
     FOREIGN = "foreign"
     GAP = "gap"
 
@@ -72,11 +73,16 @@ def judge_heartbeat(session: Session | None, message: Heartbeat, now: float, pat
 
 
 def judge_report(session: Session | None, message: PodStatuses) -> Verdict:
-    """Takes reports in their order only; a full one may jump ahead, since it makes the lost ones moot."""
+    """Takes reports in their order only; a full one may jump ahead, since it makes the lost ones moot.
+
+    A full one that falls back is a repetition, or an agent that began this session twice because its
+    `Registered` came twice. Its numbers then mean other reports than those here, so nothing known may be
+    acknowledged.
+    """
     if session is None or message.epoch != session.epoch or message.session != session.id:
         return Verdict.FOREIGN
     if message.sequence <= session.accepted:
-        return Verdict.KNOWN
+        return Verdict.RESTARTED if message.full else Verdict.KNOWN
     if not message.full and message.sequence != session.accepted + 1:
         return Verdict.GAP
     session.accepted = message.sequence

@@ -25,6 +25,7 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from broker import topics
+from broker.cause import caused_by
 from broker.chance import Chance
 from broker.clock import Clock
 from broker.message import Envelope
@@ -262,8 +263,8 @@ class Gateway:
             self._again(node, "this gateway has no session of the node")
         elif verdict is Verdict.GAP:
             self._again(node, f"report {message.sequence} came after {session.accepted}")
-        elif verdict is Verdict.KNOWN and session.stored:
-            self._acknowledge(session, session.stored)
+        elif verdict is Verdict.RESTARTED:
+            self._again(node, f"a full report numbered {message.sequence} came after {session.accepted}")
         elif verdict is Verdict.TAKE:
             if not message.statuses:
                 self._settled(session, message.sequence, 0)
@@ -312,7 +313,8 @@ class Gateway:
                 self._on_node_change(change)
         if not self._flush_due and (self._wanted.deltas or self._wanted.shared):
             self._flush_due = True
-            asyncio.get_running_loop().call_later(COALESCE_S, self._flush)
+            with caused_by(changes[-1].cause):
+                asyncio.get_running_loop().call_later(COALESCE_S, self._flush)
 
     def _on_node_change(self, change: Change) -> None:
         name = change.entry.key.name
