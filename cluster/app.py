@@ -21,6 +21,7 @@ from cluster.api.objects import Key
 from cluster.api.registry import Registry
 from cluster.controllers.registry import all_controllers
 from cluster.reconcile.world import Background, World
+from cluster.scheduler.scheduler import Scheduler
 from cluster.server.auth.authenticate import read_token_file
 from cluster.server.auth.bootstrap import bootstrap_policy
 from cluster.server.auth.identity import Identity
@@ -100,6 +101,7 @@ class ControlPlane:
             log=log,
             registry=self.registry,
             cluster_ca=trust.cluster_ca,
+            cluster_cidr=settings.cluster_cidr,
         )
         self.system = ActorSystem(clock=clock, chance=chance.fork("actors"), log=log)
         self._tasks = Tasks()
@@ -119,6 +121,7 @@ class ControlPlane:
         self.system.spawn("informers", lambda: Background(self.world))
         for name, factory in all_controllers(self.world):
             self.system.spawn(name, factory)
+        self.system.spawn("scheduler", lambda: Scheduler(self.world))
         self._tasks.start("gateway-failure", self.gateway.failed())
         self._tasks.start("actors-failure", self.system.failed())
 
