@@ -195,6 +195,13 @@ class Store:
         if self._journal.synchronous:
             self._publish()
 
+    def verify(self) -> None:
+        """Looks at every present object. Raises MutationDetected."""
+        for qualified in self._tables:
+            for entry in self.list(qualified):
+                if not entry.intact():
+                    raise MutationDetected(f"{entry!r} was changed after it was stored")
+
     def close(self) -> None:
         """Makes everything durable and closes the journal."""
         self.flush()
