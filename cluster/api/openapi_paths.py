@@ -1,0 +1,203 @@
+"""The operations of a resource, free of OpenAPI's versions: method, action, what goes in and comes out.
+
+`openapi` writes them down as v2 or v3. What clients read: `x-kubernetes-action` and the kind of each
+operation, the content types of PATCH (whether strategic merge is there), and query parameters (kubectl looks
+for fieldValidation before it leaves validation to the server).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from cluster.api.discovery import Subresource, subresource_of
+from cluster.api.openapi_schemas import META, SCALE
+from cluster.api.resource import Resource
+
+STRATEGIC: Final = "application/strategic-merge-patch+json"
+PATCH_TYPES: Final = (
+    "application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json", STRATEGIC,
+)  # fmt: skip
+ANY: Final = "*/*"
+
+_PRETTY: Final = ("pretty", "string")
+_DRY_RUN: Final = ("dryRun", "string")
+_MANAGER: Final = ("fieldManager", "string")
+_VALIDATION: Final = ("fieldValidation", "string")
+_WRITE: Final = (_DRY_RUN, _MANAGER, _VALIDATION)
+_LIST: Final = (
+    ("allowWatchBookmarks", "boolean"), ("continue", "string"), ("fieldSelector", "string"),
+    ("labelSelector", "string"), ("limit", "integer"), ("resourceVersion", "string"),
+    ("resourceVersionMatch", "string"), ("sendInitialEvents", "boolean"), ("timeoutSeconds", "integer"),
+    ("watch", "boolean"),
+)  # fmt: skip
+_DELETE: Final = (
+    _DRY_RUN, ("gracePeriodSeconds", "integer"), ("orphanDependents", "boolean"), ("propagationPolicy",
+    "string"),
+)  # fmt: skip
+_LOG: Final = (
+    ("container", "string"), ("follow", "boolean"), ("insecureSkipTLSVerifyBackend", "boolean"),
+    ("limitBytes", "integer"), ("previous", "boolean"), ("sinceSeconds", "integer"), ("stream", "string"),
+    ("tailLines", "integer"), ("timestamps", "boolean"),
+)  # fmt: skip
+
+Query = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    method: str
+    action: str
+    id: str
+    kind: dict[str, str]
+    """group, version, kind."""
+    query: tuple[Query, ...]
+    body: str = ""
+    """Schema name of the request body; empty for none."""
+    consumes: tuple[str, ...] = (ANY,)
+    answers: tuple[tuple[int, str], ...] = ()
+    """(status, schema name)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    path: str
+    parameters: tuple[str, ...]
+    """Path parameters: name, namespace, path."""
+    operations: tuple[Operation, ...]
+
+
+def paths_of(resource: Resource, schema: str, list_schema: str) -> Iterator[Path]:
+    """Every path of a resource. `schema`, `list_schema`: names of its types."""
+    builder = _Builder(resource, schema, list_schema)
+    yield from builder.collections()
+    if set(resource.verbs) & {"get", "update", "patch", "delete"}:
+        yield builder.item()
+    for name in sorted(resource.subresources):
+        yield from builder.subresource(name, subresource_of(resource, name))
+
+
+class _Builder:
+    def __init__(self, resource: Resource, schema: str, list_schema: str) -> None:
+        self._resource = resource
+        self._schema, self._list = schema, list_schema
+        root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
+        self._root = root
+        scope = "/namespaces/{namespace}" if resource.namespaced else ""
+        self._path = f"{root}{scope}/{resource.plural}"
+        self._scope = ("namespace",) if resource.namespaced else ()
+        group = "".join(
+            part.title() for part in (resource.group or "core").removesuffix(".k8s.io").split(".")
+        )
+        self._id = group + resource.version.title() + ("Namespaced" if resource.namespaced else "")
+        self._kind = {"group": resource.group, "version": resource.version, "kind": resource.kind}
+        self._patches = PATCH_TYPES if resource.schema else PATCH_TYPES[:-1]
+
+    def collections(self) -> Iterator[Path]:
+        verbs, operations = self._resource.verbs, []
+        if "list" in verbs:
+            operations.append(self._operation("get", "list", self._list, _LIST))
+        if "create" in verbs:
+            operations.append(self._operation("post", "post", self._schema, _WRITE, body=self._schema))
+        if "deletecollection" in verbs:
+            operations.append(
+                self._operation("delete", "deletecollection", META + "Status", _DELETE + _LIST, body=_OPTIONS)
+            )
+        yield Path(self._path, self._scope, tuple(operations))
+        if self._resource.namespaced and "list" in verbs:
+            everywhere = self._operation("get", "list", self._list, _LIST, suffix="ForAllNamespaces")
+            yield Path(f"{self._root}/{self._resource.plural}", (), (everywhere,))
+
+    def item(self) -> Path:
+        verbs, schema = self._resource.verbs, self._schema
+        made = []
+        if "get" in verbs:
+            made.append(self._operation("get", "get", schema))
+        if "update" in verbs:
+            made.append(self._operation("put", "put", schema, _WRITE, body=schema))
+        if "patch" in verbs:
+            made.append(self._patch(schema, ""))
+        if "delete" in verbs:
+            made.append(self._operation("delete", "delete", META + "Status", _DELETE, body=_OPTIONS))
+        return Path(self._path + "/{name}", (*self._scope, "name"), tuple(made))
+
+    def subresource(self, name: str, facts: Subresource) -> Iterator[Path]:
+        parameters = (*self._scope, "name")
+        path = f"{self._path}/{{name}}/{name}"
+        if name in ("exec", "attach", "portforward", "proxy"):
+            operations = tuple(self._connect(verb, name, facts) for verb in facts.verbs)
+            yield Path(path, parameters, operations)
+            if name == "proxy":
+                yield Path(path + "/{path}", (*parameters, "path"), operations)
+            return
+        if name == "log":
+            yield Path(path, parameters, (self._operation("get", "get", "", _LOG, suffix="Log"),))
+            return
+        yield Path(path, parameters, tuple(self._of_subresource(verb, name, facts) for verb in facts.verbs))
+
+    def _of_subresource(self, verb: str, name: str, facts: Subresource) -> Operation:
+        schema = _SCHEMAS.get(facts.kind, self._schema)
+        suffix = name.title()
+        kind = self._kind
+        if facts.version:
+            kind = {"group": facts.group, "version": facts.version, "kind": facts.kind}
+        elif facts.kind:
+            kind = {**self._kind, "kind": facts.kind}
+        if verb == "patch":
+            return self._patch(schema, suffix, kind)
+        method, action = {"get": ("get", "get"), "update": ("put", "put"), "create": ("post", "post")}[verb]
+        body = "" if verb == "get" else schema
+        return self._operation(
+            method, action, schema, () if verb == "get" else _WRITE, body=body, suffix=suffix, kind=kind
+        )
+
+    def _connect(self, verb: str, name: str, facts: Subresource) -> Operation:
+        method = {"create": "post", "update": "put"}.get(verb, verb)
+        kind = {**self._kind, "kind": facts.kind}
+        return self._operation(method, "connect", "", suffix=name.title(), kind=kind)
+
+    def _patch(self, schema: str, suffix: str, kind: dict[str, str] | None = None) -> Operation:
+        query = (*_WRITE, ("force", "boolean"))
+        made = self._operation("patch", "patch", schema, query, body=META + "Patch", suffix=suffix, kind=kind)
+        return Operation(
+            made.method, made.action, made.id, made.kind, made.query, made.body, self._patches, made.answers
+        )
+
+    def _operation(
+        self,
+        method: str,
+        action: str,
+        answer: str,
+        query: tuple[Query, ...] = (),
+        *,
+        body: str = "",
+        suffix: str = "",
+        kind: dict[str, str] | None = None,
+    ) -> Operation:
+        verb = _ID_VERBS.get((method, action), action)
+        operation_id = f"{verb}{self._id}{self._resource.kind}{suffix}"
+        if suffix == "ForAllNamespaces":
+            operation_id = operation_id.replace("Namespaced", "", 1)
+        if action == "connect":
+            operation_id = f"connect{self._id.replace('Namespaced', method.title() + 'Namespaced')}"
+            operation_id += f"{self._resource.kind}{suffix}"
+        codes = {"post": (200, 201, 202), "put": (200, 201), "patch": (200, 201)}.get(method, (200,))
+        unique = tuple(dict.fromkeys((_PRETTY, *query)))
+        answers = tuple((code, answer) for code in codes)
+        return Operation(method, action, operation_id, kind or self._kind, unique, body, (ANY,), answers)
+
+
+_OPTIONS: Final = META + "DeleteOptions"
+_SCHEMAS: Final = {
+    "Scale": SCALE,
+    "Eviction": "io.k8s.api.policy.v1.Eviction",
+    "TokenRequest": "io.k8s.api.authentication.v1.TokenRequest",
+    "Binding": "io.k8s.api.core.v1.Binding",
+}
+_ID_VERBS: Final = {
+    ("get", "get"): "read",
+    ("post", "post"): "create",
+    ("put", "put"): "replace",
+    ("delete", "deletecollection"): "deleteCollection",
+}

@@ -1,0 +1,168 @@
+"""Schemas of the API's types for OpenAPI documents, made from the facts table (or a CRD's own schema).
+
+OpenAPI v2 and v3 differ in where schemas live and in how numbers-or-strings are said; everything else is
+shared.
+Descriptions are left out: the facts table has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal
+
+from cluster.api import facts
+from cluster.api.resource import Resource
+
+Version = Literal["v2", "v3"]
+Schema = dict[str, Any]
+
+META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1."
+QUANTITY: Final = "io.k8s.apimachinery.pkg.api.resource.Quantity"
+INT_OR_STRING: Final = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
+SCALE: Final = "io.k8s.api.autoscaling.v1.Scale"
+_PREFIX: Final = {"v2": "#/definitions/", "v3": "#/components/schemas/"}
+_EXTENSIONS: Final = {
+    "listType": "x-kubernetes-list-type",
+    "mapKeys": "x-kubernetes-list-map-keys",
+    "mapType": "x-kubernetes-map-type",
+    "mergeKey": "x-kubernetes-patch-merge-key",
+    "patch": "x-kubernetes-patch-strategy",
+}
+
+
+class Schemas:
+    """The schemas of one document. Grows by what is asked for and what that reaches."""
+
+    def __init__(self, version: Version, custom: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        """`custom`: schemas of custom kinds by name (see `schema_name`)."""
+        self._version = version
+        self._custom = custom or {}
+        self._made: dict[str, Schema] = {}
+
+    def all(self) -> dict[str, Schema]:
+        return dict(sorted(self._made.items()))
+
+    def reference(self, name: str) -> Schema:
+        """A $ref to a named type, which becomes part of the document."""
+        waiting = [name]
+        while waiting:
+            next_name = waiting.pop()
+            if next_name not in self._made:
+                self._made[next_name] = made = self._schema(next_name)
+                waiting += _references(made, _PREFIX[self._version])
+        return {"$ref": _PREFIX[self._version] + name}
+
+    def of(self, resource: Resource) -> Schema:
+        return self.reference(schema_name(resource))
+
+    def list_of(self, resource: Resource) -> Schema:
+        name = schema_name(resource) + "List"
+        if name not in self._made and not _is_known(name):
+            self._made[name] = self._list(resource)
+            self.of(resource)
+            self.reference(META + "ListMeta")
+        return self.reference(name)
+
+    def _list(self, resource: Resource) -> Schema:
+        items = {"type": "array", "items": {"$ref": _PREFIX[self._version] + schema_name(resource)}}
+        metadata = {"$ref": f"{_PREFIX[self._version]}{META}ListMeta"}
+        kind = {"group": resource.group, "version": resource.version, "kind": f"{resource.kind}List"}
+        return {
+            "type": "object",
+            "required": ["items"],
+            "properties": {
+                "apiVersion": {"type": "string"},
+                "items": items,
+                "kind": {"type": "string"},
+                "metadata": metadata,
+            },
+            "x-kubernetes-group-version-kind": [kind],
+        }
+
+    def _schema(self, name: str) -> Schema:
+        if name in self._custom:
+            return dict(self._custom[name])
+        if not _is_known(name):
+            return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        row = facts.raw(name)
+        if row["type"] != "struct":
+            return self._plain(row["type"])
+        made: Schema = {"type": "object"}
+        if "required" in row:
+            made["required"] = list(row["required"])
+        if row["fields"]:
+            made["properties"] = {field: self._field(fact) for field, fact in row["fields"].items()}
+        if "mapType" in row:
+            made["x-kubernetes-map-type"] = row["mapType"]
+        if "unions" in row:
+            made["x-kubernetes-unions"] = row["unions"]
+        if "kinds" in row:
+            made["x-kubernetes-group-version-kind"] = [
+                {"group": group, "version": version, "kind": kind} for group, version, kind in row["kinds"]
+            ]
+        return made
+
+    def _field(self, fact: Mapping[str, Any]) -> Schema:
+        made = self._shape(fact)
+        extensions = {target: fact[source] for source, target in _EXTENSIONS.items() if source in fact}
+        if "$ref" in made and (extensions or "always" in fact) and self._version == "v3":
+            made = {"allOf": [made]} | ({"default": {}} if "always" in fact else {})
+        return made | extensions
+
+    def _shape(self, fact: Mapping[str, Any]) -> Schema:
+        if "ref" in fact:
+            return {"$ref": _PREFIX[self._version] + fact["ref"]}
+        match fact["type"]:
+            case "list":
+                return {"type": "array", "items": self._shape(fact["items"])}
+            case "map":
+                return {"type": "object", "additionalProperties": self._shape(fact["items"])}
+            case "bytes":
+                return {"type": "string", "format": "byte"}
+            case "integer" | "number" | "string" | "boolean":
+                made = {"type": fact["type"]}
+                return made | ({"format": fact["format"]} if "format" in fact else {})
+        return self._plain(fact["type"])
+
+    def _plain(self, kind: str) -> Schema:
+        match kind:
+            case "quantity" if self._version == "v3":
+                return {"oneOf": [{"type": "string"}, {"type": "number"}]}
+            case "int-or-string" if self._version == "v3":
+                return {"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]}
+            case "int-or-string":
+                return {"type": "string", "format": "int-or-string"}
+            case "quantity":
+                return {"type": "string"}
+            case "time" | "micro-time":
+                return {"type": "string", "format": "date-time"}
+            case "any-object":
+                return {"type": "object"}
+        return {}
+
+
+def schema_name(resource: Resource) -> str:
+    """Of a built-in type its published name; of a custom one the reversed group, as Kubernetes forms it."""
+    if resource.schema:
+        return resource.schema
+    return f"{'.'.join(reversed(resource.group.split('.')))}.{resource.version}.{resource.kind}"
+
+
+def _is_known(name: str) -> bool:
+    try:
+        facts.raw(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _references(schema: Any, prefix: str) -> Iterator[str]:
+    if isinstance(schema, dict):
+        reference = schema.get("$ref")
+        if isinstance(reference, str):
+            yield reference.removeprefix(prefix)
+        for value in schema.values():
+            yield from _references(value, prefix)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from _references(value, prefix)
