@@ -20,6 +20,7 @@ from cluster.controllers import (
     role_aggregation,
     root_ca,
     service_accounts,
+    statefulset,
     taint_eviction,
     ttl_after_finished,
 )
@@ -33,6 +34,7 @@ _CONTROLLERS: dict[str, Callable[[World], Controller[Any]]] = {
     deployment.NAME: deployment.controller,
     daemonset.NAME: daemonset.controller,
     replicaset.NAME: replicaset.controller,
+    statefulset.NAME: statefulset.controller,
     slices.NAME: slices.controller,
     legacy.NAME: legacy.controller,
     namespaces.NAME: namespaces.controller,

@@ -82,15 +82,21 @@ class Claims:
         index_by_controller(objects)
 
     async def settle(
-        self, owner: Object, selector: LabelSelector, *, add_finalizer: str = ""
+        self,
+        owner: Object,
+        selector: LabelSelector,
+        *,
+        wanted: Callable[[Object], bool] = lambda obj: True,
+        add_finalizer: str = "",
     ) -> list[Object]:
-        """Adopts and releases what has to be, and gives what `owner` has then. Raises what adoption met."""
+        """Adopts and releases what has to be, and gives what `owner` has then. Only `wanted` objects are
+        looked at. Raises what adoption met."""
         namespace = owner["metadata"].get("namespace", "")
         candidates = [
             *self._objects.by_index(BY_CONTROLLER, owner["metadata"]["uid"]),
             *self._objects.by_index(ORPHANS, namespace),
         ]
-        decided = claim(owner, selector, candidates)
+        decided = claim(owner, selector, filter(wanted, candidates))
         if decided.adopt:
             await self._check_alive(owner)
             await self._all([self._adopt(owner, obj, add_finalizer) for obj in decided.adopt])
@@ -98,7 +104,8 @@ class Claims:
             await self._all([self._release(owner, obj, add_finalizer) for obj in decided.release])
         if not decided.adopt:
             return decided.kept
-        return [obj for obj in owned(self._objects, owner) if selector.matches_object(obj)]
+        mine = owned(self._objects, owner)
+        return [obj for obj in mine if selector.matches_object(obj) and wanted(obj)]
 
     async def _all(self, works: list[Coroutine[Any, Any, None]]) -> None:
         for outcome in await together(works):
