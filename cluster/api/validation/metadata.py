@@ -140,7 +140,8 @@ def validate_metadata_update(new: Object, old: Object, report: Report) -> None:
             shown = "[]string{" + ", ".join(f'"{finalizer}"' for finalizer in added) + "}"
             report.forbidden(
                 "metadata.finalizers",
-                f"no new finalizers can be added if the object is being deleted, found new finalizers {shown}",
+                "no new finalizers can be added if the object is being deleted, found new finalizers "
+                f"{shown}",
             )
     if not changed.get("resourceVersion"):
         report.invalid("metadata.resourceVersion", "", "must be specified for an update")
