@@ -138,7 +138,8 @@ class NodeActor(Actor[NodeMessage]):
         self._ip = size.address
         self._capacity = machine.capacity(size)
         self._connected = False
-        self._control = ""
+        self._control: str | None = None
+        """The controller manager's instance; empty while it is away, None before anything is known."""
         self._session = ""
         self._silent_since: float | None = None
         self._asked_since: float | None = None
@@ -213,7 +214,7 @@ class NodeActor(Actor[NodeMessage]):
         before, self._control = self._control, instance
         if not instance:
             self._end_session()
-        elif instance != before and self._connected:
+        elif before is not None and instance != before and self._connected:
             self._register()
 
     def _end_session(self) -> None:

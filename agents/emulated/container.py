@@ -145,15 +145,19 @@ class EmulatedContainer:
     def _advance(self) -> None:
         """Runs the script up to its next sleep."""
         assert self._script is not None
-        for step in self._script:
+        while True:
+            try:
+                step = next(self._script)
+            except StopIteration as done:
+                code = int(done.value)
+                self.finish(Exit(code=code, reason="Error" if code else "Completed"))
+                return
             if isinstance(step, Write):
                 self.print(step.stream, step.text)
-            elif step.seconds < FOREVER_S:
+                continue
+            if step.seconds < FOREVER_S:
                 self._after("script", max(step.seconds, SHORTEST_SLEEP_S), self._advance)
-                return
-            else:
-                return
-        self.finish(Exit(code=0, reason="Completed"))
+            return
 
     def _print_again(self) -> None:
         self.print("stdout", self.profile.log_line + "\n")
