@@ -29,10 +29,10 @@ CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
                      "only the following media types are accepted: application/json, application/yaml",
                      id="accepts nothing we have"),
         pytest.param("POST", CONFIG_MAPS,
-                     {"data": b"x", "headers": {"Content-Type": "application/vnd.kubernetes.protobuf"}},
+                     {"data": b"x", "headers": {"Content-Type": "application/cbor"}},
                      415, "UnsupportedMediaType",
                      "the body of the request was in an unknown format - accepted media types include: "
-                     "application/json, application/yaml", id="protobuf body"),
+                     "application/json, application/yaml, application/vnd.kubernetes.protobuf", id="CBOR body"),
         pytest.param("GET", f"{CONFIG_MAPS}?limit=ten", {}, 400, "BadRequest",
                      'strconv.ParseInt: parsing "ten": invalid syntax', id="limit is no number"),
         pytest.param("POST", f"{CONFIG_MAPS}?dryRun=Some", {"body": {}}, 422, "Invalid",

@@ -2,8 +2,8 @@
 
 The same few headers come again and again, so the parsed form is cached by the header's text.
 
-Divergence: Kubernetes' protobuf encoding is not served. A client that also accepts JSON gets JSON; one
-that accepts nothing else gets 406, and a protobuf body 415.
+Divergence: answers are never protobuf (bodies may be). A client that also accepts JSON, as client-go and
+kubectl do, gets JSON; one that accepts nothing else gets 406.
 """
 
 from __future__ import annotations

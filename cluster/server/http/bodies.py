@@ -1,4 +1,4 @@
-"""Request bodies: JSON or YAML into JSON values; everything else is 415.
+"""Request bodies: JSON, YAML or protobuf into JSON values; everything else is 415.
 
 Duplicate keys are only visible in the text, so they are found here; unknown fields are found by the verbs,
 which know the types.
@@ -13,7 +13,9 @@ import orjson
 from cluster.api import structure
 from cluster.api.client import PatchType
 from cluster.api.errors import BadRequest, UnsupportedMediaType
+from cluster.api.registry import Registry
 from cluster.server.call import Call
+from cluster.server.http import protobuf
 from cluster.server.http.exchange import Exchange
 
 _JSON_TYPES = ("application/json", "")
@@ -28,19 +30,24 @@ def media_type_of(exchange: Exchange) -> str:
 def unsupported() -> UnsupportedMediaType:
     return UnsupportedMediaType(
         "the body of the request was in an unknown format - accepted media types include: "
-        "application/json, application/yaml"
+        "application/json, application/yaml, application/vnd.kubernetes.protobuf"
     )
 
 
 def json_value(body: bytes, media_type: str) -> Any:
-    """The value of a body that is no stored object. Raises BadRequest, UnsupportedMediaType."""
+    """The value of a body that is no stored object (DeleteOptions). Raises BadRequest,
+    UnsupportedMediaType."""
+    if media_type == protobuf.MEDIA_TYPE:
+        return protobuf.value_of(body)
     if media_type not in _JSON_TYPES and media_type not in _YAML_TYPES:
         raise unsupported()
     return structure.parse(body, media_type)[0]
 
 
-def object_of(body: bytes, media_type: str, call: Call) -> Any:
+def object_of(body: bytes, media_type: str, call: Call, registry: Registry) -> Any:
     """The object in a body; fields that occur twice are left in the call for the verbs to judge."""
+    if media_type == protobuf.MEDIA_TYPE:
+        return protobuf.object_of(body, registry)
     if media_type not in _JSON_TYPES and media_type not in _YAML_TYPES:
         raise unsupported()
     value, duplicates = structure.parse(body, media_type, kind=call.resource.kind)

@@ -131,7 +131,7 @@ class Resources:
         if verb == "patch":
             entry = await self._patch(exchange, call)
         else:
-            obj = object_of(await exchange.body(), media_type_of(exchange), call)
+            obj = object_of(await exchange.body(), media_type_of(exchange), call, self._registry)
             entry = await (
                 self._verbs.create(call, obj) if verb == "create" else self._verbs.update(call, obj)
             )
