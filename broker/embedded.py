@@ -83,6 +83,7 @@ class EmbeddedBroker:
             self._port = _free_port()
         self._write_configuration()
         with self._log.open("ab") as output:
+            log_start = output.tell()
             self._process = await asyncio.create_subprocess_exec(
                 str(find_nats_server()),
                 "--config",
@@ -93,7 +94,7 @@ class EmbeddedBroker:
                 preexec_fn=self._preexec,
             )
         try:
-            await self._until_ready(self._process)
+            await self._until_ready(self._process, log_start)
         except BaseException:
             await self.kill()
             raise
@@ -152,18 +153,14 @@ class EmbeddedBroker:
             "authorization": {"users": nats_users(self._cluster, self._passwords)},
         }
 
-    async def _until_ready(self, process: asyncio.subprocess.Process) -> None:
+    async def _until_ready(self, process: asyncio.subprocess.Process, log_start: int) -> None:
+        """Its own word, in the log: an open port could be another program's."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + READY_WITHIN_S
         while process.returncode is None and loop.time() < deadline:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", self._port)
-            except OSError:
-                await asyncio.sleep(_LOOK_S)
-            else:
-                writer.close()
-                await writer.wait_closed()
+            if b"Server is ready" in self._log.read_bytes()[log_start:]:
                 return
+            await asyncio.sleep(_LOOK_S)
         raise BrokerFailed(f"nats-server did not start:\n{self._last_words()}")
 
     def _last_words(self) -> str:
