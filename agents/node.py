@@ -48,6 +48,8 @@ FLUSH_S = 0.02
 ACKNOWLEDGE_S = 10.0
 """A report that is not stored by then was lost: register again."""
 REGISTER_RETRY_S = 5.0
+ANSWER_S = 0.2
+"""A registration this young was sent to the controller manager that is now seen."""
 USAGE_PERIOD_S = 5.0
 MAX_WAITING_EVENTS = 500
 """Events kept while there is no session; the oldest go first."""
@@ -138,8 +140,9 @@ class NodeActor(Actor[NodeMessage]):
         self._ip = size.address
         self._capacity = machine.capacity(size)
         self._connected = False
-        self._control: str | None = None
-        """The controller manager's instance; empty while it is away, None before anything is known."""
+        self._control = ""
+        """The controller manager's instance; empty while it is away."""
+        self._registered_at = 0.0
         self._session = ""
         self._silent_since: float | None = None
         self._asked_since: float | None = None
@@ -214,7 +217,10 @@ class NodeActor(Actor[NodeMessage]):
         before, self._control = self._control, instance
         if not instance:
             self._end_session()
-        elif before is not None and instance != before and self._connected:
+        elif self._session:
+            if instance != before:
+                self._register()
+        elif self.context.clock.monotonic() - self._registered_at > ANSWER_S:
             self._register()
 
     def _end_session(self) -> None:
@@ -241,6 +247,7 @@ class NodeActor(Actor[NodeMessage]):
                 node_info=machine.node_info(self._name, self._runtime_version),
             )
         )
+        self._registered_at = self.context.clock.monotonic()
         self.context.after(REGISTER_RETRY_S, RegisterDue(), key="register")
 
     def _on_registered(self, message: Registered) -> None:
