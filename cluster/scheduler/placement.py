@@ -23,10 +23,32 @@ MIN_FEASIBLE = 100
 
 
 def schedule_one(pod: PodInfo, snapshot: Snapshot, profile: Profile, *, explain: bool = False) -> Decision:
-    """Where the pod goes, and why not elsewhere. Changes nothing but the start of the next search."""
+    """Where the pod goes, and why not elsewhere. Changes nothing but the start of the next search.
+
+    Pods that wait for room on a node count there, for pods that are not more important.
+    """
     nodes = snapshot.ordered()
     if not nodes:
         return Decision()
+    if not snapshot.nominated:
+        return _schedule(pod, snapshot, profile, nodes, explain)
+    reserved = [
+        other.placed_on(node)
+        for other, node in snapshot.nominated.values()
+        if other.priority >= pod.priority and other.uid != pod.uid and node in snapshot.nodes
+    ]
+    for other in reserved:
+        snapshot.lower(other)
+    try:
+        return _schedule(pod, snapshot, profile, nodes, explain)
+    finally:
+        for other in reserved:
+            snapshot.lift(other)
+
+
+def _schedule(
+    pod: PodInfo, snapshot: Snapshot, profile: Profile, nodes: list[NodeInfo], explain: bool
+) -> Decision:
     checks = prepare(pod, snapshot, profile)
     if isinstance(checks, Refusal):
         return Decision(nodes_total=len(nodes), refusal=checks)

@@ -18,10 +18,12 @@ from cluster.api.objects import Key, Object, condition_of, timestamp
 from cluster.reconcile.world import World
 from cluster.scheduler.binding import Binder
 from cluster.scheduler.decision import Decision
+from cluster.scheduler.evictions import Evictions
 from cluster.scheduler.grouping import Grouping
 from cluster.scheduler.placement import schedule_one
 from cluster.scheduler.plugins.volumes import VolumeBinding
 from cluster.scheduler.pods import PodInfo
+from cluster.scheduler.preemption import preempt
 from cluster.scheduler.profile import DEFAULT_NAME, Profile, default_profile
 from cluster.scheduler.queue import Happening, SchedulingQueue, Waiting
 from cluster.scheduler.snapshot import Snapshot
@@ -54,6 +56,7 @@ class Scheduler(Actor[None]):
         self.queue = SchedulingQueue(world.clock)
         self._binder = Binder(self._client, claims, self._volumes, self._bound)
         self._recorder = world.recorder(DEFAULT_NAME)
+        self._evictions = Evictions(world, self._client, self._recorder)
         self._conditions: asyncio.Queue[tuple[PodInfo, Object]] = asyncio.Queue()
         self._ends: list[Callable[[], None]] = []
 
@@ -68,6 +71,7 @@ class Scheduler(Actor[None]):
         self.context.run("place", self._place())
         self.context.run("sweep", self._sweep())
         self.context.run("conditions", self._write_conditions())
+        self.context.run("evictions", self._evictions.work())
         for number in range(BINDERS):
             self.context.run(f"bind-{number}", self._binder.work())
 
@@ -110,8 +114,13 @@ class Scheduler(Actor[None]):
         with caused_by(f"t-schedule-{pod.uid}"):
             decision = schedule_one(pod, self.snapshot, self.profile)
             if decision.node:
+                self.snapshot.nominated.pop(pod.uid, None)
                 self.snapshot.assume(pod, decision.node, self._world.clock.monotonic())
                 return decision.node
+            evict = preempt(pod, self.snapshot, self.profile, decision, self._evictions.budgets)
+            if evict is not None:
+                self.snapshot.nominated[pod.uid] = (pod, evict.node)
+                self._evictions.start(pod, evict)
             self.queue.unschedulable(waiting, decision.plugins)
             self._report(pod, "Unschedulable", decision.message())
             return ""
@@ -190,6 +199,7 @@ class Scheduler(Actor[None]):
     def _pod_gone(self, pod: Object) -> None:
         uid = pod["metadata"]["uid"]
         self.queue.remove(uid)
+        self.snapshot.nominated.pop(uid, None)
         if self.snapshot.placed(uid) is not None:
             self.snapshot.remove(uid)
             self.queue.happened(Happening.POD_GONE)
@@ -197,6 +207,7 @@ class Scheduler(Actor[None]):
     def _pod_placed(self, old: Object | None, new: Object) -> None:
         uid = new["metadata"]["uid"]
         self.queue.remove(uid)
+        self.snapshot.nominated.pop(uid, None)
         known = self.snapshot.placed(uid)
         if known is not None and not self.snapshot.is_assumed(uid) and _counts_the_same(known.object, new):
             return

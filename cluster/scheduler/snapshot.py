@@ -49,6 +49,8 @@ class Snapshot:
         self._placed: dict[str, PodInfo] = {}
         self._assumed: dict[str, float] = {}
         self._order: list[NodeInfo] | None = None
+        self.nominated: dict[str, tuple[PodInfo, str]] = {}
+        """Pods that wait on a node for their victims to go, by uid; room is kept for them."""
         self.prefer_no_schedule = 0
         """Nodes with a PreferNoSchedule taint."""
 
@@ -120,6 +122,16 @@ class Snapshot:
         for pod in late:
             self.forget(pod.uid)
         return late
+
+    def lift(self, pod: PodInfo) -> None:
+        """Takes a placed pod away in thought; `lower` puts it back."""
+        if pod.uid in self._placed:
+            self._take_away(pod)
+
+    def lower(self, pod: PodInfo) -> None:
+        """Puts a lifted pod back; nothing if it is there."""
+        if pod.uid not in self._placed:
+            self._place(pod, pod.node_name)
 
     def is_assumed(self, uid: str) -> bool:
         return uid in self._assumed

@@ -48,7 +48,9 @@ def test_a_killed_node_is_tainted_and_its_pods_are_replaced_elsewhere() -> None:
         assert ready is not None
         assert ready["reason"] == "NodeStatusUnknown"
         assert ready["message"] == "Kubelet stopped posting node status."
-        await plane.eventually(lambda: plane.taints("n0") == ["unreachable:NoExecute", "unreachable:NoSchedule"])
+        await plane.eventually(
+            lambda: plane.taints("n0") == ["unreachable:NoExecute", "unreachable:NoSchedule"]
+        )
         await plane.eventually(lambda: "Node n0 status is now: NodeNotReady" in plane.events("NodeNotReady"))
         assert "n0" not in _running(plane), "its pods no longer count as ready"
         await plane.eventually(lambda: _running(plane) == {"n1": 3, "n2": 3})
@@ -72,7 +74,9 @@ def test_a_short_partition_loses_no_pod_and_heals_their_readiness() -> None:
         await plane.client.create(kinds.DEPLOYMENTS, deployment("web", 6))
         await plane.eventually(lambda: sum(_running(plane).values()) == 6)
         before = sorted(pod["metadata"]["uid"] for pod in plane.pods())
-        plane.rules.replace([Rule(verdict=Verdict.DROP, sender="n0"), Rule(verdict=Verdict.DROP, receiver="n0")])
+        plane.rules.replace(
+            [Rule(verdict=Verdict.DROP, sender="n0"), Rule(verdict=Verdict.DROP, receiver="n0")]
+        )
         await plane.eventually(lambda: plane.readiness("n0") == "Unknown" and "n0" not in _running(plane))
         await asyncio.sleep(0.5)
         plane.rules.replace([])
@@ -139,3 +143,35 @@ def test_pods_that_fit_nowhere_say_why_and_are_placed_when_a_node_comes() -> Non
         )
 
     simulate(scenario)
+
+
+def test_a_more_important_pod_takes_the_place_of_a_less_important_one() -> None:
+    async def scenario(plane: Plane) -> None:
+        for name, value in (("low", 1), ("high", 1000)):
+            body = {
+                "apiVersion": "scheduling.k8s.io/v1",
+                "kind": "PriorityClass",
+                "metadata": {"name": name},
+                "value": value,
+            }
+            await plane.client.create(kinds.PRIORITY_CLASSES, body)
+
+        async def create(name: str, priority: str, cpu: str) -> None:
+            container = {"name": "c", "image": "nginx", "resources": {"requests": {"cpu": cpu}}}
+            spec = {"containers": [container], "priorityClassName": priority}
+            body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+            await plane.client.create(kinds.PODS, body, namespace="default")
+
+        await create("small", "low", "1")
+        await create("large", "low", "3")
+        await plane.eventually(lambda: sum(_running(plane).values()) == 2)
+        await create("urgent", "high", "4")
+        await plane.eventually(lambda: plane.events("Preempted"))
+        await plane.eventually(
+            lambda: plane.stored(kinds.PODS, "urgent", "default")["status"]["phase"] == "Running"
+        )
+        assert plane.stored(kinds.PODS, "large", "default") is not None
+        assert plane.stored(kinds.PODS, "small", "default") is None
+        assert plane.events("FailedScheduling") == ["0/2 nodes are available: 2 Insufficient cpu."]
+
+    simulate(scenario, nodes=2)
