@@ -57,8 +57,8 @@ class ApiDocuments(Protocol):
 
     def openapi_v2(self) -> Any: ...
 
-    def openapi_v2_protobuf(self) -> bytes | None:
-        """The same in gnostic's protobuf form; None where that is not served."""
+    def openapi_v2_protobuf(self) -> bytes:
+        """The same in gnostic's protobuf form."""
 
     def openapi_v3(self) -> Any:
         """The index at /openapi/v3."""
@@ -157,9 +157,9 @@ class Documents:
     def _openapi_v2(self, exchange: Exchange) -> Answer:
         for media_type, _ in clauses(exchange.accept) or (("*/*", {}),):
             if media_type in _OPENAPI_V2_PROTOBUF_TYPES:
-                encoded = self._api.openapi_v2_protobuf()
-                if encoded is not None:
-                    return _tagged(exchange, encoded, _etag(encoded), OPENAPI_PROTOBUF)
+                answer = self._cached(media_type, self._api.openapi_v2_protobuf, exchange, etag=True)
+                answer.content_type = OPENAPI_PROTOBUF
+                return answer
             if media_type in ("application/json", "*/*", "application/*"):
                 return self._cached("/openapi/v2", self._api.openapi_v2, exchange, etag=True)
         raise not_acceptable("application/json")
@@ -178,7 +178,7 @@ class Documents:
             value = make()
             if value is None:
                 raise path_not_found()
-            encoded = orjson.dumps(value)
+            encoded = value if isinstance(value, bytes) else orjson.dumps(value)
             found = self._cache[key] = (encoded, _etag(encoded) if etag else "")
         body, tag = found
         form = negotiate(exchange.accept) if not etag else None

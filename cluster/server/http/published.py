@@ -1,9 +1,13 @@
-"""The API's documents about itself, made from the registry by `cluster.api.discovery` and `openapi`."""
+"""The API's documents about itself, made from the registry by `cluster.api.discovery` and `openapi`.
+
+OpenAPI is imported when first asked for: most processes of a test never are.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from cluster.api import discovery
 from cluster.api.registry import Registry
 
 
@@ -18,28 +22,18 @@ class Published:
         return self._registry.generation
 
     def core_versions(self, server: str) -> Any:
-        from cluster.api import discovery
-
         return discovery.core_versions(server)
 
     def groups(self) -> Any:
-        from cluster.api import discovery
-
         return discovery.groups(self._registry)
 
     def group(self, name: str) -> Any | None:
-        from cluster.api import discovery
-
         return discovery.group(self._registry, name)
 
     def resources(self, group: str, version: str) -> Any | None:
-        from cluster.api import discovery
-
         return discovery.resources(self._registry, group, version)
 
     def aggregated(self, root: str, version: str) -> Any:
-        from cluster.api import discovery
-
         return discovery.aggregated(self._registry, root, version)
 
     def openapi_v2(self) -> Any:
@@ -47,8 +41,10 @@ class Published:
 
         return openapi.v2(self._registry)
 
-    def openapi_v2_protobuf(self) -> bytes | None:
-        return None
+    def openapi_v2_protobuf(self) -> bytes:
+        from cluster.api import openapi_protobuf
+
+        return openapi_protobuf.encode(self.openapi_v2())
 
     def openapi_v3(self) -> Any:
         from cluster.api import openapi
