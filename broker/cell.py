@@ -26,7 +26,7 @@ from broker.cause import current_cause, resume_cause
 from broker.chance import Chance
 from broker.clock import Clock
 from broker.reply import NO_REPLY, PendingReply
-from broker.supervision import end_task, settled
+from broker.supervision import end_task, settled, start_task
 
 if TYPE_CHECKING:
     from broker.system import ActorSystem
@@ -248,7 +248,7 @@ class Cell(Generic[M]):
         if name in self._runs.values():
             work.close()
             raise ValueError(f"{self.address} already runs {name!r}")
-        task = asyncio.get_running_loop().create_task(work, name=f"{self.address}:{name}")
+        task = start_task(f"{self.address}:{name}", work)
         self._runs[task] = name
         task.add_done_callback(self._run_ended)
 
@@ -288,9 +288,7 @@ class Cell(Generic[M]):
 
     def wake(self, cause: str) -> None:
         """Starts the drain task. It has the system's context variables, not those of whoever told."""
-        self._task = asyncio.get_running_loop().create_task(
-            self._drain(cause), name=self.address, context=self._system.context.copy()
-        )
+        self._task = start_task(self.address, self._drain(cause), context=self._system.context.copy())
 
     async def _drain(self, cause: str) -> None:
         resume_cause(cause)

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from broker.chance import Chance
-from broker.topics import CONTROL_USER, ROOT, control_presence, node_down, node_presence, node_up
+from broker.topics import CONTROL_USER as CONTROL_USER
+from broker.topics import ROOT, control_presence, node_down, node_presence, node_up
 
 MOSQUITTO_PASSWORDS = "passwords"
 MOSQUITTO_ACL = "acl"

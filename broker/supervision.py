@@ -9,6 +9,7 @@ in the order they were started and cancels them newest first. Actors own theirs 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -18,9 +19,11 @@ CANCEL_AGAIN_S = 1.0
 """A task that is still alive this long after its cancellation is cancelled again."""
 
 
-def start_task(name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+def start_task(
+    name: str, work: Coroutine[Any, Any, T], *, context: contextvars.Context | None = None
+) -> asyncio.Task[T]:
     """Starts a task that the caller owns: it keeps the reference, and ends the task with `end_task`."""
-    return asyncio.get_running_loop().create_task(work, name=name)
+    return asyncio.get_running_loop().create_task(work, name=name, context=context)
 
 
 async def settled(task: asyncio.Future[Any]) -> None:
