@@ -42,7 +42,7 @@ def main() -> int:
         return 2
     _raise_file_limit()
     clock = SystemClock()
-    log = logging.configure("agent", json=not sys.stdout.isatty(), level="info", clock=clock)
+    log = logging.configure("agent", json=not sys.stdout.isatty(), level=settings.log_level, clock=clock)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(settings, library, rules, clock, log))
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from broker.log import LEVELS
 from cluster.api.quantity import QuantityError, parse
 from cluster.api.timings import PROFILES, Timings
 
@@ -49,6 +50,7 @@ class AgentSettings:
     machine: Machine
     links: Path | None
     behaviours: Path | None
+    log_level: str = "info"
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> AgentSettings:
@@ -56,6 +58,8 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str] = os
     flags = _parser(environment).parse_args(arguments)
     if not flags.broker:
         raise SettingsError("--broker mqtt://HOST:PORT is missing (or KUBEMU_BROKER)")
+    if flags.log_level not in LEVELS:
+        raise SettingsError(f"--log-level {flags.log_level}: expected one of {', '.join(LEVELS)}")
     nodes = _nodes(flags.node, flags.nodes, flags.node_prefix)
     for name in ("cpu", "memory"):
         try:
@@ -79,6 +83,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str] = os
         ),
         links=Path(flags.links) if flags.links else None,
         behaviours=Path(flags.behaviours) if flags.behaviours else None,
+        log_level=flags.log_level,
     )
 
 
@@ -93,7 +98,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
 
     flag("cluster", "kubemu", "name of the cluster")
     flag("broker", "", "mqtt://HOST:PORT")
-    flag("node", "", "name of the one node that this process is")
+    flag("node", "", "name of the node that this process is; several with commas between")
     flag("nodes", "", "how many nodes this process is")
     flag("node-prefix", "node-", "their names are this and a number from 1")
     flag("profile", "standard", "timings: standard or fast")
@@ -103,6 +108,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     flag("memory", "8Gi", "memory of a node")
     flag("max-pods", "110", "pods that a node takes")
     flag("address", "", "the node's IP address; default: the first one of its pod CIDR")
+    flag("log-level", "info", "least severe level that is logged: debug, info, warning, error")
     flag("behaviours", "", "JSON file of further behaviour profiles by image")
     labels = environment.get("KUBEMU_LABEL", "")
     parser.add_argument(
@@ -116,7 +122,7 @@ def _nodes(node: str, count: str, prefix: str) -> tuple[str, ...]:
     if bool(node) == bool(count):
         raise SettingsError("give either --node NAME or --nodes N")
     if node:
-        return (node,)
+        return tuple(node.split(","))
     return tuple(f"{prefix}{number}" for number in range(1, _number("--nodes", count) + 1))
 
 

@@ -7,7 +7,7 @@ works the same on processes, containers and in a simulation. Its fields are thos
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any
 
 from agents.behaviour import ANNOTATION
 from cluster.api.objects import Object
@@ -16,8 +16,8 @@ Change = dict[str, dict[str, Any]]
 """Container name or "*" → fields of its profile to set; None removes one."""
 
 
-def probe_answer(container: str, probe: str, answer: Literal["fail", "pass"]) -> Change:
-    planned = [{"after_s": 0, "answer": "fail"}] if answer == "fail" else None
+def probe_answer(container: str, probe: str, *, fails: bool) -> Change:
+    planned = [{"after_s": 0, "answer": "fail"}] if fails else None
     return {container: {probe: planned}}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from agents.behaviour import ANNOTATION
 from broker.cause import current_cause
 from broker.clock import Clock
 from cluster.api import kinds
@@ -86,8 +87,8 @@ class Drill:
     async def _perform_on_workloads(self, action: steps.Action) -> str:
         match action:
             case steps.FailProbe() | steps.MendProbe():
-                answer = "fail" if isinstance(action, steps.FailProbe) else "pass"
-                change = behaviours.probe_answer(action.container, action.probe, answer)
+                fails = isinstance(action, steps.FailProbe)
+                change = behaviours.probe_answer(action.container, action.probe, fails=fails)
                 return await self._change_behaviour(action.pods, change, action.count, action.namespace)
             case steps.Crash():
                 change = behaviours.crash(action.container, current_cause() or "crash", action.exit_code)
@@ -160,7 +161,7 @@ class Drill:
 
     async def _merge(self, of: str, namespace: str, change: Object, subresource: str = "") -> Object:
         resource, name = reference.parse(self._registry, of)
-        return await self._patiently(
+        patched: Object = await self._patiently(
             lambda: self.client.patch(
                 resource,
                 name,
@@ -170,6 +171,7 @@ class Drill:
                 subresource=subresource,
             )
         )
+        return patched
 
     async def scale(self, of: str, replicas: int, *, namespace: str = "default") -> str:
         await self._merge(of, namespace, {"spec": {"replicas": replicas}}, "scale")
@@ -272,7 +274,7 @@ class Drill:
             raise StepFailed(f"no pod matches {pods!r}")
         for pod in chosen:
             annotation = behaviours.merged(pod, change)
-            body = {"metadata": {"annotations": {behaviours.ANNOTATION: annotation}}}
+            body = {"metadata": {"annotations": {ANNOTATION: annotation}}}
             await self.client.patch(kinds.PODS, pod["metadata"]["name"], body, namespace=namespace)
         return "changed " + ", ".join(pod["metadata"]["name"] for pod in chosen)
 
@@ -310,12 +312,16 @@ class Drill:
 
     async def _resolve(self, wanted: steps.Expect) -> steps.Expect:
         """Node numbers turned into names."""
-        changes = {
-            name: await self.node(getattr(wanted, name))
-            for name in ("node", "on", "not_on")
-            if getattr(wanted, name)
-        }
-        return dataclasses.replace(wanted, **changes) if changes else wanted
+
+        async def named(word: str) -> str:
+            return await self.node(word) if word else ""
+
+        return dataclasses.replace(
+            wanted,
+            node=await named(wanted.node),
+            on=await named(wanted.on),
+            not_on=await named(wanted.not_on),
+        )
 
     async def _until(self, look: Callable[[], Awaitable[tuple[bool, str]]], within_s: float) -> str:
         deadline = self._clock.monotonic() + within_s

@@ -41,7 +41,7 @@ def running(cluster: str) -> tuple[Path, State]:
     return directory, state
 
 
-class ScenarioPath(click.ParamType):
+class ScenarioPath(click.ParamType[Path]):
     """A scenario file, or the name of one that comes with kubemu."""
 
     name = "scenario"
@@ -54,7 +54,8 @@ class ScenarioPath(click.ParamType):
         if packaged.is_file() and path.suffix in ("", ".yaml"):
             return packaged
         known = ", ".join(sorted(p.stem for p in PACKAGED.glob("*.yaml")))
-        return self.fail(f"there is no file {value!r}, and no scenario of that name; there are {known}", param, ctx)
+        message = f"there is no file {value!r}, and no scenario of that name; there are {known}"
+        return self.fail(message, param, ctx)
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str

@@ -17,13 +17,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from broker.credentials import CONTROL_USER
+from broker.credentials import new_password
 from broker.embedded import EmbeddedBroker
 
 from broker.chance import Chance
 from broker.rules import Rule, Verdict, dump_rules
+from broker.topics import CONTROL_USER
 from scenarios.faults import CentralProcess, FaultError
-from scenarios.launch.child import Child
+from scenarios.launch.child import Child, die_with_parent
 from scenarios.launch.place import NetworkSlot, ProcessRecord, State, write_state
 
 READY_WITHIN_S = 60.0
@@ -87,7 +88,7 @@ class LocalCluster:
             (self.directory / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._slot.acquire()
         names = [f"node-{number}" for number in range(1, self.spec.nodes + 1)]
-        self._passwords = {name: self._password() for name in (*names, CONTROL_USER)}
+        self._passwords = {name: new_password(self._chance) for name in (*names, CONTROL_USER)}
         await self._start_broker()
         self._control = self._control_child()
         await self._control.start()
@@ -122,13 +123,10 @@ class LocalCluster:
             cluster=self.spec.name,
             passwords=self._passwords,
             log=self.directory / "logs" / "broker.log",
-            preexec=None,
+            preexec=die_with_parent,
         )
         await self._broker.start()
         self._progress(f"broker              pid {self._broker.pid}")
-
-    def _password(self) -> str:
-        return f"{self._chance.below(1 << 128):032x}"
 
     @property
     def broker_url(self) -> str:
@@ -170,7 +168,7 @@ class LocalCluster:
         command = [
             sys.executable, "-m", "agents",
             "--cluster", self.spec.name,
-            *(flag for node in nodes for flag in ("--node", node)),
+            "--node", ",".join(nodes),
             "--broker", self.broker_url,
             "--credentials", str(credentials),
             "--profile", self.spec.profile,

@@ -1,7 +1,8 @@
 """The launcher's control socket: faults on the machines of a cluster that another command runs.
 
 A Unix socket in the cluster's directory, one JSON object a line each way:
-{"do": "kill_node", "node": "node-2"} is answered by {"result": …} or {"error": "why not"}. Only the owner of the directory can open it.
+{"do": "kill_node", "node": "node-2"} is answered by {"result": …} or {"error": "why not"}.
+Only the owner of the directory can open it.
 """
 
 from __future__ import annotations
