@@ -17,10 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from broker.chance import Chance
 from broker.credentials import new_password
 from broker.embedded import EmbeddedBroker
-
-from broker.chance import Chance
 from broker.rules import Rule, Verdict, dump_rules
 from broker.topics import CONTROL_USER
 from scenarios.faults import CentralProcess, FaultError
