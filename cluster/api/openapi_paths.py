@@ -90,7 +90,8 @@ class _Builder:
         group = "".join(
             part.title() for part in (resource.group or "core").removesuffix(".k8s.io").split(".")
         )
-        self._id = group + resource.version.title() + ("Namespaced" if resource.namespaced else "")
+        self._group = group + resource.version.title()
+        self._id = self._group + ("Namespaced" if resource.namespaced else "")
         self._kind = {"group": resource.group, "version": resource.version, "kind": resource.kind}
         self._patches = PATCH_TYPES if resource.schema else PATCH_TYPES[:-1]
 
@@ -126,10 +127,10 @@ class _Builder:
         parameters = (*self._scope, "name")
         path = f"{self._path}/{{name}}/{name}"
         if name in ("exec", "attach", "portforward", "proxy"):
-            operations = tuple(self._connect(verb, name, facts) for verb in facts.verbs)
-            yield Path(path, parameters, operations)
+            yield Path(path, parameters, tuple(self._connect(v, name.title(), facts) for v in facts.verbs))
             if name == "proxy":
-                yield Path(path + "/{path}", (*parameters, "path"), operations)
+                deep = tuple(self._connect(v, "ProxyWithPath", facts) for v in facts.verbs)
+                yield Path(path + "/{path}", (*parameters, "path"), deep)
             return
         if name == "log":
             yield Path(path, parameters, (self._operation("get", "get", "", _LOG, suffix="Log"),))
@@ -152,10 +153,10 @@ class _Builder:
             method, action, schema, () if verb == "get" else _WRITE, body=body, suffix=suffix, kind=kind
         )
 
-    def _connect(self, verb: str, name: str, facts: Subresource) -> Operation:
+    def _connect(self, verb: str, suffix: str, facts: Subresource) -> Operation:
         method = {"create": "post", "update": "put"}.get(verb, verb)
         kind = {**self._kind, "kind": facts.kind}
-        return self._operation(method, "connect", "", suffix=name.title(), kind=kind)
+        return self._operation(method, "connect", "", suffix=suffix, kind=kind)
 
     def _patch(self, schema: str, suffix: str, kind: dict[str, str] | None = None) -> Operation:
         query = (*_WRITE, ("force", "boolean"))
@@ -180,8 +181,8 @@ class _Builder:
         if suffix == "ForAllNamespaces":
             operation_id = operation_id.replace("Namespaced", "", 1)
         if action == "connect":
-            operation_id = f"connect{self._id.replace('Namespaced', method.title() + 'Namespaced')}"
-            operation_id += f"{self._resource.kind}{suffix}"
+            scope = self._id.removeprefix(self._group)
+            operation_id = f"connect{self._group}{method.title()}{scope}{self._resource.kind}{suffix}"
         codes = {"post": (200, 201, 202), "put": (200, 201), "patch": (200, 201)}.get(method, (200,))
         unique = tuple(dict.fromkeys((_PRETTY, *query)))
         answers = tuple((code, answer) for code in codes)

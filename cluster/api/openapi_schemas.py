@@ -81,7 +81,8 @@ class Schemas:
 
     def _schema(self, name: str) -> Schema:
         if name in self._custom:
-            return dict(self._custom[name])
+            custom = dict(self._custom[name])
+            return custom if self._version == "v3" else _in_v2(custom)
         if not _is_known(name):
             return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
         row = facts.raw(name)
@@ -154,6 +155,21 @@ def _is_known(name: str) -> bool:
     except KeyError:
         return False
     return True
+
+
+_ONLY_V3: Final = frozenset({"allOf", "anyOf", "not", "nullable", "oneOf"})
+
+
+def _in_v2(schema: Any) -> Any:
+    """A custom schema with what OpenAPI v2 can say, as Kubernetes publishes it there."""
+    if isinstance(schema, list):
+        return [_in_v2(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {name: _in_v2(value) for name, value in schema.items() if name not in _ONLY_V3}
+    if isinstance(schema.get("properties"), dict):
+        made["properties"] = {name: _in_v2(value) for name, value in schema["properties"].items()}
+    return made
 
 
 def _references(schema: Any, prefix: str) -> Iterator[str]:
