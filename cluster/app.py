@@ -16,8 +16,6 @@ from broker.clock import Clock
 from broker.supervision import Tasks
 from broker.system import ActorSystem
 from broker.transport.link import Transport
-from cluster.api import kinds
-from cluster.api.objects import Key
 from cluster.api.registry import Registry
 from cluster.controllers.registry import all_controllers
 from cluster.reconcile.world import Background, World
@@ -26,10 +24,11 @@ from cluster.server.auth.authenticate import read_token_file
 from cluster.server.auth.bootstrap import bootstrap_policy
 from cluster.server.auth.identity import Identity
 from cluster.server.auth.tokens import SigningKey
+from cluster.server.bootstrap import bootstrap_objects
 from cluster.server.gateway import Gateway
 from cluster.server.local import LocalClient
 from cluster.server.verbs import Verbs
-from cluster.settings import Settings
+from cluster.settings import DEFAULT_PORT, Settings
 from cluster.store.journal import Journal
 from cluster.store.store import Store
 
@@ -62,8 +61,7 @@ class ControlPlane:
         """`transport` is not open yet. `verify`: the store looks for objects that somebody mutated."""
         if trust is None:
             trust = Trust(service_account_key=SigningKey.derived(chance.fork("service-accounts")))
-        self._log = log
-        self._journal = journal
+        self._settings = settings
         self.store = Store(journal, clock=clock, verify=verify)
         self.registry = Registry()
         self.verbs = Verbs(
@@ -112,11 +110,11 @@ class ControlPlane:
 
     async def start(self) -> None:
         """Returns once the objects that every cluster has exist and the controllers run."""
-        for name in ("default", "kube-system", "kube-public", "kube-node-lease"):
-            if self.store.get("namespaces", Key("", name)) is None:
-                namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-                await self.client(ADMINISTRATOR).create(kinds.NAMESPACES, namespace)
-        await bootstrap_policy(self.client(ADMINISTRATOR), self.store)
+        administrator = self.client(ADMINISTRATOR)
+        await bootstrap_objects(
+            administrator, service_cidr=self._settings.service_cidr, port=self._settings.port or DEFAULT_PORT
+        )
+        await bootstrap_policy(administrator, self.store)
         await self.gateway.start()
         self.system.spawn("informers", lambda: Background(self.world))
         for name, factory in all_controllers(self.world):

@@ -19,6 +19,7 @@ from cluster.api.timings import PROFILES, Timings
 CONTROL_USER = "control@kubemu"
 JOURNALS = ("sqlite", "memory")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+DEFAULT_PORT = 6443
 _PREFIX = "KUBEMU_"
 
 
@@ -31,7 +32,7 @@ class Settings:
     """Folder of the journal and the certificates."""
     journal: str = "sqlite"
     bind: str = "127.0.0.1"
-    port: int = 6443
+    port: int = DEFAULT_PORT
     """0: one that is free."""
     profile: str = "standard"
     cluster_cidr: str = "10.244.0.0/16"
