@@ -1,0 +1,58 @@
+"""Completion indexes of Indexed Jobs, and their compact text: `0,2-5,7`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from cluster.api.objects import Object
+
+INDEX = "batch.kubernetes.io/job-completion-index"
+FAILURE_COUNT = "batch.kubernetes.io/job-index-failure-count"
+
+
+def parse(text: str) -> dict[int, None]:
+    """The indexes in order. An ordered set: a dict without values."""
+    found: dict[int, None] = {}
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        found.update(dict.fromkeys(range(int(first), int(last or first) + 1)))
+    return found
+
+
+def text_of(indexes: Iterable[int]) -> str:
+    """Runs of three and more are written with a dash; two neighbours with a comma."""
+    runs: list[list[int]] = []
+    for index in sorted(indexes):
+        if runs and runs[-1][1] == index - 1:
+            runs[-1][1] = index
+        else:
+            runs.append([index, index])
+    return ",".join(_run(first, last) for first, last in runs)
+
+
+def _run(first: int, last: int) -> str:
+    if first == last:
+        return str(first)
+    return f"{first},{last}" if last == first + 1 else f"{first}-{last}"
+
+
+def index_of(pod: Object) -> int | None:
+    text = (pod["metadata"].get("annotations") or {}).get(INDEX, "")
+    return int(text) if text.isdecimal() else None
+
+
+def failure_count(pod: Object) -> int:
+    """How often the pod's index had failed when the pod was made."""
+    text = (pod["metadata"].get("annotations") or {}).get(FAILURE_COUNT, "")
+    return int(text) if text.isdecimal() else 0
+
+
+def missing(count: int, completions: int, *taken: Collection[int]) -> list[int]:
+    """The first `count` indexes that are in none of `taken`."""
+    found: list[int] = []
+    for index in range(completions):
+        if len(found) >= count:
+            break
+        if not any(index in each for each in taken):
+            found.append(index)
+    return found
