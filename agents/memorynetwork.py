@@ -105,7 +105,7 @@ class MemoryListener:
     async def close(self) -> None:
         self._network.forget(self._address)
         for transport in list(self._open.values()):
-            transport.abort()
+            transport.close()
             transport.arrive_reset()
 
 

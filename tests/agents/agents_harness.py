@@ -124,7 +124,9 @@ class World:
         )
         self._desired(full=False, objects=[], removed=[removed])
 
-    def _desired(self, *, full: bool, objects: list[Object], removed: list[wire.Removed] | None = None) -> None:
+    def _desired(
+        self, *, full: bool, objects: list[Object], removed: list[wire.Removed] | None = None
+    ) -> None:
         self.sequence += 1
         self.tell(
             wire.Desired(
@@ -146,7 +148,10 @@ class World:
                 node = {"metadata": {"name": NODE}, "spec": {"podCIDR": "127.5.0.0/24"}}
                 self.tell(
                     wire.Registered(
-                        epoch=message.epoch, session=f"s{self.sessions}", node=node, service_cidr="10.96.0.0/12"
+                        epoch=message.epoch,
+                        session=f"s{self.sessions}",
+                        node=node,
+                        service_cidr="10.96.0.0/12",
                     )
                 )
                 self._desired(full=True, objects=list(self.wanted.values()))

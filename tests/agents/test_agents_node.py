@@ -203,9 +203,7 @@ def test_a_gap_in_the_desired_state_is_healed() -> None:
 def test_a_missing_configuration_is_waited_for() -> None:
     async def story(world: World) -> None:
         reference = {"configMapKeyRef": {"name": "settings", "key": "colour"}}
-        world.want(
-            make_pod(containers=[make_container(env=[{"name": "COLOUR", "valueFrom": reference}])])
-        )
+        world.want(make_pod(containers=[make_container(env=[{"name": "COLOUR", "valueFrom": reference}])]))
         await world.expect(
             lambda: world.container()["state"]["waiting"]["reason"] == "CreateContainerConfigError"
         )
