@@ -11,7 +11,12 @@ from cluster.api.objects import Object
 from cluster.api.resource import Resource
 from cluster.api.validation.metadata import validate_metadata, validate_metadata_update
 from cluster.api.validation.report import Report
-from cluster.api.validation.tables import ON_CREATE, ON_STATUS_UPDATE, ON_UPDATE
+from cluster.api.validation.tables import (
+    ON_CREATE,
+    ON_EPHEMERAL_CONTAINERS_UPDATE,
+    ON_STATUS_UPDATE,
+    ON_UPDATE,
+)
 
 __all__ = ["validate_create", "validate_update"]
 
@@ -30,9 +35,15 @@ def validate_update(resource: Resource, new: Object, old: Object, subresource: s
     belongs to the status is looked at, with any other only the metadata."""
     report = Report()
     validate_metadata_update(new, old, report)
-    table = {"": ON_UPDATE, "status": ON_STATUS_UPDATE}.get(subresource, {})
-    if (validate := table.get(resource.schema)) is not None:
+    if (validate := _TABLES.get(subresource, {}).get(resource.schema)) is not None:
         validate(new, old, report)
     elif not subresource and (create := ON_CREATE.get(resource.schema)) is not None:
         create(new, report)
     return report.causes
+
+
+_TABLES = {
+    "": ON_UPDATE,
+    "status": ON_STATUS_UPDATE,
+    "ephemeralcontainers": ON_EPHEMERAL_CONTAINERS_UPDATE,
+}
