@@ -36,6 +36,8 @@ from cluster.api.resource import Resource
 
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 BEFORE_FIRST: Final = "before-first-apply"
+_METADATA: Final[Fields] = {"f:metadata": {}}
+"""Stays whatever becomes of the fields in it: there is always a name."""
 
 
 def apply(
@@ -61,7 +63,7 @@ def apply(
     before: Object = live if live is not None else {"metadata": {}}
     claims = claims_of(before["metadata"].get("managedFields") or [])
     if live is not None and not claims:
-        old = created_fields(live, form)
+        old = created_fields(_relevant(live, resource, subresource), form)
         claims[Owner(BEFORE_FIRST, "Update", resource.api_version, "")] = Claim(
             old, resource.api_version, now
         )
@@ -77,6 +79,8 @@ def apply(
         allowed = _client_side_applied(before, form) if manager == "kubectl" else {}
         _refuse(_conflicts(claims, owner, minus(changed, allowed)))
     release(claims, changed, removed, keep=owner)
+    if manager == "kubectl" and _last_applied(before):
+        merged = _with_last_applied(merged, config)
     return _finished(merged, live, claims, owner, now, previous)
 
 
@@ -109,14 +113,15 @@ def _relevant(config: Mapping[str, Any], resource: Resource, subresource: str) -
 def _pruned(merged: Object, claims: Claims, last: Fields, form: Form) -> Object:
     """`merged` without what was applied last time and nobody claims now."""
     last_named = with_named(last, form)
-    pruned: Object = remove(merged, last_named, form) or {}
+    pruned: Object = remove(merged, minus(last_named, _METADATA), form) or {}
     owned: Fields = {}
     for claim in claims.values():
         owned = union(owned, claim.fields)
     all_named = with_named(applied_fields(merged, form), form)
-    kept = union(with_named(applied_fields(pruned, form), form), with_named(owned, form))
+    kept = union(_METADATA, with_named(owned, form))
+    kept = union(kept, with_named(applied_fields(pruned, form), form))
     pruned = remove(merged, minus(all_named, kept), form) or {}
-    gone = minus(all_named, with_named(applied_fields(pruned, form), form))
+    gone = minus(minus(all_named, with_named(applied_fields(pruned, form), form)), _METADATA)
     result: Object = remove(merged, intersection(gone, last_named), form) or {}
     return result
 
@@ -141,7 +146,7 @@ def _refuse(conflicts: list[tuple[Owner, str]]) -> None:
 
 def _client_side_applied(live: Mapping[str, Any], form: Form) -> Fields:
     """What an earlier client-side `kubectl apply` set and nobody changed since: kubectl may take it over."""
-    text = (live["metadata"].get("annotations") or {}).get(LAST_APPLIED)
+    text = _last_applied(live)
     if not text:
         return {}
     try:
@@ -152,6 +157,17 @@ def _client_side_applied(live: Mapping[str, Any], form: Form) -> Fields:
         return {}
     changed, removed = compare(live, last, form)
     return minus(minus(applied_fields(last, form), changed), removed)
+
+
+def _last_applied(obj: Mapping[str, Any]) -> str:
+    return str((obj["metadata"].get("annotations") or {}).get(LAST_APPLIED) or "")
+
+
+def _with_last_applied(merged: Object, config: Mapping[str, Any]) -> Object:
+    """Keeps the annotation in step, so that the user can go back to client-side apply."""
+    text = orjson.dumps(config, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE).decode()
+    annotations = {**(merged["metadata"].get("annotations") or {}), LAST_APPLIED: text}
+    return {**merged, "metadata": {**merged["metadata"], "annotations": annotations}}
 
 
 def _message(conflicts: list[tuple[Owner, str]]) -> str:

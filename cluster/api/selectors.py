@@ -273,7 +273,8 @@ def _checked(key: str, operator: str, values: Sequence[str]) -> Requirement:
         )
     if operator in ("exists", "!") and values:
         raise SelectorError(
-            f"values: Invalid value: {_go_list(values)}: values set must be empty for exists and does not exist"
+            f"values: Invalid value: {_go_list(values)}: "
+            "values set must be empty for exists and does not exist"
         )
     for index, value in enumerate(values):
         if operator in ("gt", "lt") and _integer(value) is None:

@@ -74,6 +74,15 @@ def test_what_is_no_longer_applied_is_removed() -> None:
     assert "data" not in made
 
 
+def test_metadata_keeps_its_name_when_labels_are_no_longer_applied() -> None:
+    made = apply(kinds.CONFIG_MAPS, None, config_map(labels={"a": "1"}), manager="m", now=NOW)
+    made["metadata"]["uid"] = "u"
+    made = apply(kinds.CONFIG_MAPS, made, config_map(), manager="m", now=NOW)
+    assert made["metadata"] == {"name": "a", "namespace": "d", "uid": "u"} | {
+        key: made["metadata"][key] for key in ("managedFields",) if key in made["metadata"]
+    }
+
+
 def test_a_shared_field_stays_until_its_last_owner_leaves_it_out() -> None:
     made = apply(kinds.CONFIG_MAPS, None, config_map({"a": "1"}), manager="m", now=NOW)
     made = apply(kinds.CONFIG_MAPS, made, config_map({"a": "1"}), manager="n", now=NOW)
@@ -165,6 +174,8 @@ def test_kubectl_takes_over_what_client_side_apply_had_set() -> None:
     track(kinds.CONFIG_MAPS, live, None, manager="kubectl-client-side-apply", now=NOW)
     made = apply(kinds.CONFIG_MAPS, live, config_map({"a": "2"}), manager="kubectl", now=NOW)
     assert made["data"] == {"a": "2"}
+    annotation = made["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"]
+    assert '"data":{"a":"2"}' in annotation
     with pytest.raises(Conflict):
         apply(kinds.CONFIG_MAPS, live, config_map({"a": "2"}), manager="other", now=NOW)
 

@@ -299,7 +299,7 @@ def test_what_rows_carry() -> None:
 
 def test_printer_columns_of_custom_resources() -> None:
     custom = Resource(group="x.io", version="v1", kind="Foo", plural="foos", singular="foo", namespaced=True)
-    columns = [
+    columns: list[Json] = [
         {"name": "Size", "type": "integer", "jsonPath": ".spec.size"},
         {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
         {"name": "Since", "type": "date", "jsonPath": ".metadata.creationTimestamp", "priority": 1},

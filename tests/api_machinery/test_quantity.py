@@ -86,7 +86,14 @@ def test_printing_and_reading_gives_the_same_amount(nanos: int, format: Format) 
 
 @given(st.decimals(-(10**9), 10**9, places=9), st.sampled_from(["", "k", "Ki", "M", "Mi", "m"]))
 def test_agrees_with_decimal_arithmetic(number: Decimal, suffix: str) -> None:
-    factor = {"": 1, "k": 1000, "Ki": 1024, "M": 10**6, "Mi": 2**20, "m": Decimal("0.001")}[suffix]
-    exact = number * factor * 10**9
+    factors: dict[str, int | Decimal] = {
+        "": 1,
+        "k": 1000,
+        "Ki": 1024,
+        "M": 10**6,
+        "Mi": 2**20,
+        "m": Decimal("0.001"),
+    }
+    exact = number * factors[suffix] * 10**9
     away_from_zero = int(exact) if exact == int(exact) else int(exact) + (1 if exact > 0 else -1)
     assert parse(f"{number:f}{suffix}").nanos == away_from_zero
