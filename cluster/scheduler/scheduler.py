@@ -27,6 +27,7 @@ from cluster.scheduler.preemption import preempt
 from cluster.scheduler.profile import DEFAULT_NAME, Profile, default_profile
 from cluster.scheduler.queue import Happening, SchedulingQueue, Waiting
 from cluster.scheduler.snapshot import Snapshot
+from cluster.scheduler.templates import Templates
 
 USER = "system:kube-scheduler"
 BINDERS = 32
@@ -53,6 +54,7 @@ class Scheduler(Actor[None]):
         self.profile: Profile = default_profile(self._grouping.selector_of, self._volumes)
         self._profile_names = profile_names
         self.snapshot = Snapshot(self._namespace_labels)
+        self._templates = Templates(self.snapshot, self.profile, self._grouping.selector_of)
         self.queue = SchedulingQueue(world.clock)
         self._binder = Binder(self._client, claims, self._volumes, self._bound)
         self._recorder = world.recorder(DEFAULT_NAME)
@@ -112,7 +114,8 @@ class Scheduler(Actor[None]):
         """The node that the pod is now assumed on; empty where it has to wait."""
         pod = waiting.pod
         with caused_by(f"t-schedule-{pod.uid}"):
-            decision = schedule_one(pod, self.snapshot, self.profile)
+            node = self._templates.place(pod)
+            decision = Decision(node=node) if node else schedule_one(pod, self.snapshot, self.profile)
             if decision.node:
                 self.snapshot.nominated.pop(pod.uid, None)
                 self.snapshot.assume(pod, decision.node, self._world.clock.monotonic())

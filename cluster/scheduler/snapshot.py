@@ -21,6 +21,7 @@ from cluster.scheduler.terms import PodTerm
 
 ASSUME_S = 900.0
 """How long an assumed pod whose binding was never seen is believed."""
+CHANGES_KEPT = 100_000
 
 
 @dataclass(slots=True)
@@ -46,6 +47,8 @@ class Snapshot:
         """Where the next search begins."""
         self.changed: list[str] = []
         """Names of nodes in order of change, for caches of results."""
+        self.era = 0
+        """Moves when `changed` starts over: what was cached before is void."""
         self._placed: dict[str, PodInfo] = {}
         self._assumed: dict[str, float] = {}
         self._order: list[NodeInfo] | None = None
@@ -80,14 +83,14 @@ class Snapshot:
             self._order = None
             if info.pods:
                 self.counters.forget()
-        self.changed.append(name)
+        self._note(name)
 
     def remove_node(self, name: str) -> None:
         info = self.nodes[name]
         self._count_node(info, -1)
         info.set_object(None)
         self._order = None
-        self.changed.append(name)
+        self._note(name)
         if not info.pods:
             del self.nodes[name]
 
@@ -159,8 +162,14 @@ class Snapshot:
         if node.object is None and not node.pods:
             del self.nodes[node.name]
 
-    def _count(self, pod: PodInfo, node: str, by: int) -> None:
+    def _note(self, node: str) -> None:
+        if len(self.changed) >= CHANGES_KEPT:
+            self.changed.clear()
+            self.era += 1
         self.changed.append(node)
+
+    def _count(self, pod: PodInfo, node: str, by: int) -> None:
+        self._note(node)
         self.counters.pod_changed(pod, node, by)
         if not pod.has_affinity:
             return

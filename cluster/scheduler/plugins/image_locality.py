@@ -24,14 +24,16 @@ class ImageLocality:
             return None
         total = len(snapshot.ordered())
         share = {image: snapshot.image_nodes[image] / total for image in images}
-        high = _HIGH_PER_CONTAINER * len(pod.images)
+        containers = len(pod.images)
         return [
-            _score(sum(int(node.images.get(image, 0) * share[image]) for image in images), high)
+            image_score(sum(int(node.images.get(image, 0) * share[image]) for image in images), containers)
             for node in nodes
         ]
 
 
-def _score(weighed: int, high: int) -> int:
+def image_score(weighed: int, containers: int) -> int:
+    """`weighed`: bytes that are there, each image times the share of nodes that have it."""
+    high = _HIGH_PER_CONTAINER * containers
     return MAX_SCORE * (min(max(weighed, _LOW), high) - _LOW) // (high - _LOW)
 
 
