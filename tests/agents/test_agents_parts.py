@@ -184,7 +184,8 @@ def test_the_shell(script: str, output: str, code: int) -> None:
     while True:
         try:
             step = next(shell)
-        except StopIteration:
+        except StopIteration as done:
+            ended = done.value
             break
         if isinstance(step, Write) and step.stream == "stdout":
             printed += step.text
