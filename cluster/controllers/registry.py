@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from cluster.controllers import (
+    cronjob,
     daemonset,
     deployment,
     disruption,
@@ -37,6 +38,7 @@ _CONTROLLERS: dict[str, Callable[[World], Controller[Any]]] = {
     replicaset.NAME: replicaset.controller,
     statefulset.NAME: statefulset.controller,
     job.NAME: job.controller,
+    cronjob.NAME: cronjob.controller,
     slices.NAME: slices.controller,
     legacy.NAME: legacy.controller,
     namespaces.NAME: namespaces.controller,
