@@ -45,7 +45,7 @@ class Limiter:
 
     def __init__(self, rate_per_s: float, now: float) -> None:
         self.rate_per_s = rate_per_s
-        self._tokens = 1.0
+        self._tokens = 1.0 if rate_per_s else 0.0
         self._at = now
 
     def set_rate(self, rate_per_s: float, now: float) -> None:

@@ -246,12 +246,11 @@ class Gateway:
             self._usage[node] = message.usage
         self._nodes.beat(node, message)
 
-    def _on_ready(self, node: Object, ready: bool) -> None:
+    def _on_ready(self, node: Object, ready: bool, known: bool) -> None:
         name = node["metadata"]["name"]
         word = "NodeReady" if ready else "NodeNotReady"
         self._events.event(name, node, "Normal", word, f"Node {name} status is now: {word}")
-        session = self._sessions.get(name)
-        if ready and session is not None and session.accepted:
+        if ready and known:
             # The node lifecycle controller may have marked its pods as not ready meanwhile.
             self._again(name, "the node is ready again")
 

@@ -36,9 +36,10 @@ class NodeWriter:
         clock: Clock,
         timings: Timings,
         log: FilteringBoundLogger,
-        on_ready: Callable[[Object, bool], None],
+        on_ready: Callable[[Object, bool, bool], None],
     ) -> None:
-        """`on_ready(node, ready)` is called when a heartbeat changed the Ready condition."""
+        """`on_ready(node, ready, known)` is called when a heartbeat changed the Ready condition; `known`:
+        there was one before."""
         self._store = store
         self._client = client
         self._pool = pool
@@ -164,7 +165,7 @@ class NodeWriter:
     def _tell_readiness(self, before: Object, after: Object) -> None:
         old, new = (_readiness(node) for node in (before, after))
         if old != new:
-            self._on_ready(after, new == "True")
+            self._on_ready(after, new == "True", bool(old))
 
 
 def _readiness(node: Object) -> str:
