@@ -126,7 +126,7 @@ def _subject(subject: Object) -> None:
 def _definition_names(spec: Object) -> None:
     names = spec.setdefault("names", {})
     kind = names.get("kind", "")
-    if not names.get("singular"):
+    if not names.get("singular") and kind:
         names["singular"] = kind.lower()
     if not names.get("listKind") and kind:
         names["listKind"] = kind + "List"

@@ -112,7 +112,7 @@ def validate_definition(obj: Object, report: Report) -> None:
     wanted = f"{names['plural']}.{group}"
     if obj["metadata"].get("name") != wanted:
         report.invalid(
-            "metadata.name", obj["metadata"].get("name", ""), f'must be spec.names.plural+"."+spec.group'
+            "metadata.name", obj["metadata"].get("name", ""), 'must be spec.names.plural+"."+spec.group'
         )
     if not group:
         report.required("spec.group")
