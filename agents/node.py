@@ -54,6 +54,7 @@ USAGE_PERIOD_S = 5.0
 MAX_WAITING_EVENTS = 500
 """Events kept while there is no session; the oldest go first."""
 MAX_STREAMS = 200
+SESSIONS_REMEMBERED = 64
 POD_RESTART = Restart(limit=1_000_000, backoff_max_s=60.0)
 """One pod's bug never takes the node with it."""
 
@@ -144,6 +145,9 @@ class NodeActor(Actor[NodeMessage]):
         """The controller manager's instance; empty while it is away."""
         self._registered_at = 0.0
         self._session = ""
+        self._begun: deque[str] = deque(maxlen=SESSIONS_REMEMBERED)
+        """Each session is begun once: numbers that start over would make old acknowledgements mean new
+        reports."""
         self._silent_since: float | None = None
         self._asked_since: float | None = None
         self._desired = DesiredState()
@@ -251,7 +255,7 @@ class NodeActor(Actor[NodeMessage]):
         self.context.after(REGISTER_RETRY_S, RegisterDue(), key="register")
 
     def _on_registered(self, message: Registered) -> None:
-        if message.epoch != self._epoch or not self._connected:
+        if message.epoch != self._epoch or not self._connected or message.session in self._begun:
             return
         cidr = message.node.get("spec", {}).get("podCIDR", "")
         if not cidr:
@@ -265,6 +269,7 @@ class NodeActor(Actor[NodeMessage]):
             return
         self.context.cancel("register")
         self._session = message.session
+        self._begun.append(message.session)
         self.context.log.info("registered", session=message.session, pod_cidr=cidr)
         self._desired.begin(message.session)
         for report in self._outbox.begin(message.session):
