@@ -11,7 +11,6 @@ import json
 from typing import Any
 
 import orjson
-import yaml
 
 from cluster.api.errors import BadRequest, UnsupportedMediaType
 
@@ -115,37 +114,6 @@ def _summary(body: bytes) -> str:
     return (head.decode(errors="replace") if body[:1] == b"{" else head.hex()) + more
 
 
-class _Loader(yaml.CSafeLoader):
-    """YAML as Kubernetes reads it: times stay strings, keys become strings, repeated keys are noted."""
-
-    def __init__(self, stream: bytes) -> None:
-        super().__init__(stream)
-        self.repeated: list[str] = []
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        self.flatten_mapping(node)
-        out: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = _key_text(self.construct_object(key_node, deep=True))
-            if key in out:
-                line = key_node.start_mark.line + 1
-                self.repeated.append(f'line {line}: key "{key}" already set in map')
-            out[key] = self.construct_object(value_node, deep=True)
-        return out
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _key_text(key: Any) -> str:
-    if isinstance(key, bool):
-        return "true" if key else "false"
-    return key if isinstance(key, str) else str(key)
-
-
 def _parse_yaml(body: bytes, kind: str) -> tuple[Any, Duplicates]:
     if body.lstrip()[:1] == b"{":
         try:
@@ -154,16 +122,13 @@ def _parse_yaml(body: bytes, kind: str) -> tuple[Any, Duplicates]:
             pass  # flow style, not JSON
         else:
             return value, _find_duplicates(body)
+    from cluster.api.structure.yaml_text import Unreadable, load  # 12 ms that most processes never need
+
     try:
-        loader = _Loader(body)
-        try:
-            value = loader.get_single_data()
-        finally:
-            loader.dispose()
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        why = f"error converting YAML to JSON: yaml: {' '.join(str(error).split())}"
-        raise _unreadable(why, body, kind) from None
-    if not loader.repeated:
+        value, repeated = load(body)
+    except Unreadable as error:
+        raise _unreadable(f"error converting YAML to JSON: yaml: {error}", body, kind) from None
+    if not repeated:
         return value, NONE
-    lines = "".join(f"\n  {message}" for message in loader.repeated)
+    lines = "".join(f"\n  {message}" for message in repeated)
     return value, Duplicates(messages=(f"yaml: unmarshal errors:{lines}",))
