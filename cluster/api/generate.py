@@ -1,8 +1,8 @@
 """Writes `facts.json`, the table of types: `python -m cluster.api.generate`. A developer's tool.
 
 Two sources. The published schemas of Kubernetes 1.37, which PyPI's kubernetes-validate carries, give each
-field's type, list and map kind, keys and patch strategies. `go_forms.json`, kept by hand, gives what a
-schema can't say and clients can see: the Go type's name where it isn't the obvious one (error messages
+field's type, list and map kind, keys and patch strategies. `go_forms.json`, extracted once from the public
+Go types of the API (July 2026) and since then kept by hand, gives what a schema can't say and clients can see: the Go type's name where it isn't the obvious one (error messages
 name it), "+" for fields whose zero value is written and kept (pointers), "-" for required ones that are
 not, "*" for required pointers, and "!" for fields that are always written, set or not (`resources: {}`).
 
