@@ -2,9 +2,10 @@
 
 Two sources. The published schemas of Kubernetes 1.37, which PyPI's kubernetes-validate carries, give each
 field's type, list and map kind, keys and patch strategies. `go_forms.json`, extracted once from the public
-Go types of the API (July 2026) and since then kept by hand, gives what a schema can't say and clients can see: the Go type's name where it isn't the obvious one (error messages
-name it), "+" for fields whose zero value is written and kept (pointers), "-" for required ones that are
-not, "*" for required pointers, and "!" for fields that are always written, set or not (`resources: {}`).
+Go types of the API (July 2026) and since then kept by hand, gives what a schema can't say and clients can
+see: the Go type's name where it isn't the obvious one (error messages name it), "+" for fields whose zero
+value is written and kept (pointers), "-" for required ones that are not, "*" for required pointers, and "!"
+for fields that are always written, set or not (`resources: {}`).
 
 Descriptions are left out. Only types that a served kind reaches are kept.
 """
