@@ -122,3 +122,30 @@ async def test_stdin_goes_in_and_its_end_too(pod: LiveServer, monkeypatch: pytes
 async def test_an_exec_without_upgrade_is_a_bad_request(pod: LiveServer) -> None:
     status = (await pod.get(f"{PATH}/exec?command=ls&stdout=true")).expect(400)
     assert status["message"] == "Upgrade request required"
+
+
+async def test_ports_are_forwarded(pod: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kubectl listens; each connection to it is a stream to the pod's port, which echoes here."""
+    nodes = play(pod, monkeypatch, ScriptedNodes(echo=True))
+    headers = {"Content-Type": "application/merge-patch+json"}
+    running = b'{"status":{"phase":"Running"}}'
+    assert (await pod.call("PATCH", f"{PATH}/status", data=running, headers=headers)).status == 200
+    process = await asyncio.create_subprocess_exec(
+        "kubectl", "--kubeconfig", str(pod.kubeconfig), "port-forward", "p", ":80",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    assert process.stdout is not None
+    line = (await asyncio.wait_for(process.stdout.readline(), 10)).decode()
+    assert line.startswith("Forwarding from 127.0.0.1:"), line
+    port = int(line.split(":")[1].split()[0])
+    for text in (b"hello", b"x" * 100_000):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(text)
+        assert await asyncio.wait_for(reader.readexactly(len(text)), 10) == text
+        writer.write_eof()
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+        await writer.wait_closed()
+    assert [(o["kind"], o["port"]) for o in nodes.opened] == [("portforward", 80), ("portforward", 80)]
+    process.terminate()
+    await process.communicate()

@@ -13,6 +13,7 @@ from cluster.server.call import Call
 from cluster.server.http.documents import path_not_found
 from cluster.server.http.exchange import Answer, Exchange
 from cluster.server.http.podlog import send_log
+from cluster.server.http.portforward import forward_ports
 from cluster.server.http.remotecommand import run_command
 from cluster.server.streams import NodeStreams
 from cluster.server.verbs import Verbs
@@ -36,4 +37,6 @@ class Streaming:
                 return await send_log(exchange, pod, self._nodes)
             case "exec" | "attach":
                 return await run_command(exchange, pod, subresource, self._nodes)
+            case "portforward":
+                return await forward_ports(exchange, pod, self._nodes)
         raise path_not_found()
