@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from cluster.controllers import (
+    autoscaler,
     cronjob,
     daemonset,
     deployment,
@@ -39,6 +40,7 @@ _CONTROLLERS: dict[str, Callable[[World], Controller[Any]]] = {
     statefulset.NAME: statefulset.controller,
     job.NAME: job.controller,
     cronjob.NAME: cronjob.controller,
+    autoscaler.NAME: autoscaler.controller,
     slices.NAME: slices.controller,
     legacy.NAME: legacy.controller,
     namespaces.NAME: namespaces.controller,

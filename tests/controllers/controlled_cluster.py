@@ -23,6 +23,7 @@ from cluster.api.resource import Resource
 from cluster.api.timings import STANDARD
 from cluster.controllers.daemonset.placement import target_node
 from cluster.controllers.registry import all_controllers
+from cluster.reconcile.metrics import Metrics
 from cluster.reconcile.world import Background, World
 from cluster.server.local import LocalClient
 from cluster.server.verbs import Verbs
@@ -162,7 +163,9 @@ class Kubelets:
 
 
 @asynccontextmanager
-async def running(seed: int = 1, *, kubelets: bool = True) -> AsyncIterator[Cluster]:
+async def running(
+    seed: int = 1, *, kubelets: bool = True, metrics: Metrics | None = None
+) -> AsyncIterator[Cluster]:
     loop = asyncio.get_running_loop()
     clock, chance, log = LoopClock(loop), Chance(seed), structlog.get_logger()
     registry = Registry()
@@ -170,7 +173,14 @@ async def running(seed: int = 1, *, kubelets: bool = True) -> AsyncIterator[Clus
     verbs = Verbs(store, registry, clock=clock, chance=chance.fork("verbs"))
     client = LocalClient(verbs, "admin")
     world = World(
-        client, clock=clock, chance=chance, timings=STANDARD, log=log, registry=registry, cluster_ca="CA"
+        client,
+        clock=clock,
+        chance=chance,
+        timings=STANDARD,
+        log=log,
+        registry=registry,
+        cluster_ca="CA",
+        metrics=metrics,
     )
     system = ActorSystem(clock=clock, chance=chance, log=log)
     cluster = Cluster(world, client, store, verbs)
