@@ -48,6 +48,7 @@ FLUSH_S = 0.02
 ACKNOWLEDGE_S = 10.0
 """A report that is not stored by then was lost: register again."""
 REGISTER_RETRY_S = 5.0
+REGISTER_RETRY_MAX_S = 30.0
 ANSWER_S = 0.2
 """A registration this young was sent to the controller manager that is now seen."""
 USAGE_PERIOD_S = 5.0
@@ -144,6 +145,7 @@ class NodeActor(Actor[NodeMessage]):
         self._control = ""
         """The controller manager's instance; empty while it is away."""
         self._registered_at = 0.0
+        self._retry_s = REGISTER_RETRY_S
         self._session = ""
         self._begun: deque[str] = deque(maxlen=SESSIONS_REMEMBERED)
         """Each session is begun once: numbers that start over would make old acknowledgements mean new
@@ -188,8 +190,7 @@ class NodeActor(Actor[NodeMessage]):
             case Registered():
                 self._on_registered(message)
             case RegisterAgain():
-                self.context.log.info("asked to register again", reason=message.reason)
-                self._register()
+                self._register_again(message.reason)
             case Desired():
                 self._on_desired(message)
             case StatusesStored() if message.epoch == self._epoch:
@@ -252,7 +253,15 @@ class NodeActor(Actor[NodeMessage]):
             )
         )
         self._registered_at = self.context.clock.monotonic()
-        self.context.after(REGISTER_RETRY_S, RegisterDue(), key="register")
+        self.context.after(self._retry_s, RegisterDue(), key="register")
+        self._retry_s = min(self._retry_s * 2, REGISTER_RETRY_MAX_S)
+
+    def _register_again(self, reason: str) -> None:
+        """While a registration is under way this is an older wish, which it fulfils. To register once more
+        would make its answer stale: with a slow link, neither side would ever come to rest."""
+        if self._session:
+            self.context.log.info("asked to register again", reason=reason)
+            self._register()
 
     def _on_registered(self, message: Registered) -> None:
         if message.epoch != self._epoch or not self._connected or message.session in self._begun:
@@ -268,6 +277,7 @@ class NodeActor(Actor[NodeMessage]):
             self._register()
             return
         self.context.cancel("register")
+        self._retry_s = REGISTER_RETRY_S
         self._session = message.session
         self._begun.append(message.session)
         self.context.log.info("registered", session=message.session, pod_cidr=cidr)

@@ -340,3 +340,18 @@ def test_the_same_seed_gives_the_same_trace() -> None:
         await asyncio.sleep(60)
 
     assert simulate(story).messages == simulate(story).messages
+
+
+def test_wishes_to_register_again_that_cross_a_registration_are_fulfilled_by_it() -> None:
+    """Five of them at once lead to one new session, not to five that make each other stale."""
+
+    async def story(world: World) -> None:
+        world.want(make_pod())
+        await world.expect_ready()
+        before = world.sessions
+        for _ in range(5):
+            world.tell(wire.RegisterAgain(reason="lagging"))
+        await asyncio.sleep(30)
+        assert world.sessions == before + 1
+
+    simulate(story)
