@@ -20,6 +20,7 @@ CONTROL_USER = "control@kubemu"
 JOURNALS = ("sqlite", "memory")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_PORT = 6443
+LONGEST_PREFIX = 28
 _PREFIX = "KUBEMU_"
 
 
@@ -65,9 +66,13 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     given = parser.parse_args(arguments)
     for name in ("cluster_cidr", "service_cidr"):
         try:
-            IPv4Network(getattr(given, name))
+            network = IPv4Network(getattr(given, name))
         except ValueError as error:
             parser.error(f"--{name.replace('_', '-')}: {error}")
+        if network.prefixlen > LONGEST_PREFIX:
+            parser.error(
+                f"--{name.replace('_', '-')}: {network} has too few addresses: /{LONGEST_PREFIX} is the least"
+            )
     if given.profile not in PROFILES:
         parser.error(f"--profile: {given.profile!r} is none of {', '.join(PROFILES)}")
     if given.journal not in JOURNALS:
