@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
 
 from agents.behaviour import Library
 from agents.emulated.runtime import NAME, VERSION, EmulatedRuntime
+from agents.host import PodView
 from agents.network import Network
 from agents.node import Connected, ControlSeen, NodeActor
 from agents.runtime import Runtime
@@ -59,23 +61,29 @@ class AgentNode:
             clock=parts.clock,
             log=parts.log,
         )
-        self._actor = self._system.spawn(
-            "node",
-            lambda: NodeActor(
-                parts.name,
-                epoch=parts.epoch,
-                tell=self._peer.tell,
-                runtime=parts.runtime,
-                network=parts.network,
-                size=parts.machine,
-                timings=parts.timings,
-                runtime_version=f"{NAME}://{VERSION}",
-            ),
-        )
+        self._node: NodeActor | None = None
+        self._actor = self._system.spawn("node", lambda: self._make_actor(parts))
         down = topics.node_down(parts.cluster, parts.name)
         receive(parts.transport, down, self._on_message, log=parts.log)
         parts.transport.subscribe(topics.control_presence(parts.cluster), self._on_control)
         parts.transport.on_connection(self._on_connection)
+
+    def _make_actor(self, parts: NodeParts) -> NodeActor:
+        self._node = NodeActor(
+            parts.name,
+            epoch=parts.epoch,
+            tell=self._peer.tell,
+            runtime=parts.runtime,
+            network=parts.network,
+            size=parts.machine,
+            timings=parts.timings,
+            runtime_version=f"{NAME}://{VERSION}",
+        )
+        return self._node
+
+    def pods(self) -> Sequence[PodView]:
+        """What the node has, for whoever compares it with what the API says."""
+        return self._node.views() if self._node is not None else ()
 
     async def start(self) -> None:
         """Returns once connected to the broker. Raises AccessDenied."""

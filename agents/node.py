@@ -8,7 +8,7 @@ session stands once `Registered` came; before that reports wait in the outbox, a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -382,6 +382,10 @@ class NodeActor(Actor[NodeMessage]):
         view = PodView(uid=uid, namespace=meta["namespace"], name=meta["name"])
         ref = self.context.spawn(f"pod-{uid}", lambda: PodActor(self._desired.pods.get(uid, pod), self, view))
         self._pods[uid] = (ref, view)
+
+    def views(self) -> Sequence[PodView]:
+        """The pods on this node, in the order of their arrival."""
+        return [view for _, view in self._pods.values()]
 
     # --- the Host of the pods
 

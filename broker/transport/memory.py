@@ -32,6 +32,8 @@ class MemoryBroker:
         self.delay_s = delay_s
         self.keepalive_s = keepalive_s
         self.running = True
+        self.on_publish: Callable[[str, str, bytes], None] | None = None
+        """Sees every packet that reaches the broker: (sender, topic, payload)."""
         self._links: dict[str, MemoryLink] = {}
         self._retained: dict[str, bytes] = {}
         self._exact: dict[str, dict[MemoryLink, None]] = {}
@@ -82,6 +84,8 @@ class MemoryBroker:
                 link.take(None, topic, payload, pattern)
 
     def publish(self, sender: MemoryLink | None, topic: str, payload: bytes, retain: bool) -> None:
+        if self.on_publish is not None:
+            self.on_publish(sender.party if sender is not None else "", topic, payload)
         if retain and payload:
             self._retained[topic] = payload
         elif retain:

@@ -26,7 +26,11 @@ from scenarios.steps import load
     show_default=True,
     help="Play this many seeds from there on.",
 )
-@click.option("--trace", type=click.File("w"), help="Write every log line there ('-' is standard output).")
+@click.option(
+    "--trace",
+    type=click.File("w"),
+    help="Write every log line, change and packet there ('-' is standard output).",
+)
 def command(scenario: Path, seed: int, seeds: int, trace: TextIO | None) -> None:
     """Play SCENARIO in one process on virtual time: no broker, no sockets, no waiting.
 
@@ -43,8 +47,7 @@ def command(scenario: Path, seed: int, seeds: int, trace: TextIO | None) -> None
     for number in range(seed, seed + seeds):
         started = clock.monotonic()
         printer.line(printer.bold(f"{plan.name}  ({plan.file}, seed {number})"))
-        with Path("/dev/null").open("w") as nowhere:
-            report = simulate(plan, seed=number, trace=trace or nowhere, audience=printer)
+        report = simulate(plan, seed=number, trace=trace, audience=printer)
         summary(report, printer)
         printer.line(f"{report.took_s:.1f} virtual seconds in {clock.monotonic() - started:.1f} real ones")
         if not report.ok:
