@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 import socket
 
+import dns.exception
+import dns.resolver
+
 _NUMBERED = re.compile(r"(?:^|[-_])(agent)[-_](\d+)(?:\.|$)")
 
 
@@ -19,11 +22,16 @@ def node_name(reverse_name: str, host_name: str) -> str:
 
 def main() -> None:
     host_name = socket.gethostname()
+    print(node_name(_reverse_name(host_name), host_name))
+
+
+def _reverse_name(host_name: str) -> str:
+    """Asked of the DNS itself: the hosts file would only give the host's name back. Empty where unknown."""
     try:
-        reverse_name = socket.gethostbyaddr(socket.gethostbyname(host_name))[0]
-    except OSError:
-        reverse_name = ""
-    print(node_name(reverse_name, host_name))
+        answer = dns.resolver.resolve_address(socket.gethostbyname(host_name), lifetime=5.0)
+    except (OSError, dns.exception.DNSException):
+        return ""
+    return str(answer[0]) if len(answer) else ""
 
 
 if __name__ == "__main__":

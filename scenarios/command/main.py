@@ -18,6 +18,7 @@ COMMANDS = {
     "sim": "scenarios.command.sim",
     "logs": "scenarios.command.logs",
     "kubeconfig": "scenarios.command.kubeconfig",
+    "credentials": "scenarios.command.credentials",
     "completion": "scenarios.command.completion",
 }
 
