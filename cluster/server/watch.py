@@ -27,6 +27,8 @@ BACKLOG_LIMIT = 10_000
 """Events that may wait for one watcher."""
 BOOKMARK_PERIOD_S = 60.0
 """How often a watcher that asked for bookmarks is told the current revision."""
+_GROUPS = 32
+"""Empty groups are swept when there are more of one resource than this, or than twice what was left."""
 
 Predicate = Callable[[Object], bool]
 Convert = Callable[[Object, Resource], Object]
@@ -84,6 +86,8 @@ class Watch:
         self._wake: asyncio.Future[None] | None = None
         self._overrun = False
         self._closed = False
+        self.bookmarks = False
+        """Wants to be told the current revision now and then."""
 
     def __aiter__(self) -> Watch:
         return self
@@ -141,6 +145,12 @@ class Watch:
         else:
             self._batches.append(events)
         if self._wake is not None:
+            self.wake()
+
+    def mark(self, event: Event) -> None:
+        """Called by the hub: a bookmark, unless the watch still has events to hand out."""
+        if not self._batches and not self._overrun and not self._closed and event.revision >= self._after:
+            self._batches.append((event,))
             self.wake()
 
     def start_with(self, events: Sequence[Event]) -> None:
@@ -224,11 +234,15 @@ class WatchHub:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._groups: dict[str, dict[GroupKey, _Group]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._sweep_at = _GROUPS
         self._end = store.subscribe(self._published)
 
     def close(self) -> None:
         """Ends every watch."""
         self._end()
+        if self._timer is not None:
+            self._timer.cancel()
         for groups in self._groups.values():
             for group in groups.values():
                 for watch in tuple(group.watches):
@@ -251,8 +265,10 @@ class WatchHub:
     ) -> _Group:
         """The group with this key, made if there is none."""
         groups = self._groups.setdefault(qualified, {})
-        for stale in [k for k, group in groups.items() if not group.watches and k != key]:
-            del groups[stale]
+        if len(groups) >= self._sweep_at:
+            for stale in [k for k, group in groups.items() if not group.watches]:
+                del groups[stale]
+            self._sweep_at = max(_GROUPS, 2 * len(groups))
         found = groups.get(key)
         if found is None:
             found = groups[key] = _Group(resource, key[1], matches, convert)
@@ -269,6 +285,26 @@ class WatchHub:
         watch = group.join(max(revision, self._store.durable_revision))
         watch.start_with(group.events(missed))
         return watch
+
+    def bookmark_regularly(self, watch: Watch) -> None:
+        """One timer serves all watches that want bookmarks; it runs only while there are any."""
+        watch.bookmarks = True
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(BOOKMARK_PERIOD_S, self._bookmark)
+
+    def _bookmark(self) -> None:
+        self._timer = None
+        revision, marked = self._store.durable_revision, False
+        for groups in self._groups.values():
+            for group in groups.values():
+                wanting = [watch for watch in group.watches if watch.bookmarks]
+                if wanting:
+                    marked = True
+                    event = bookmark(group.resource, revision)
+                    for watch in wanting:
+                        watch.mark(event)
+        if marked:
+            self._timer = asyncio.get_running_loop().call_later(BOOKMARK_PERIOD_S, self._bookmark)
 
     def _published(self, batch: Sequence[Change]) -> None:
         by_resource: dict[str, list[Change]] = {}

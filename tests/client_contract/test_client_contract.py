@@ -116,10 +116,11 @@ class TestPatches:
 
     async def test_json_patch_tests_first(self, client: ApiClient) -> None:
         await client.create(kinds.CONFIG_MAPS, config_map("a", k="1"))
-        good = [{"op": "test", "path": "/data/k", "value": "1"}, {"op": "replace", "path": "/data/k", "value": "2"}]
-        after = await client.patch(
-            kinds.CONFIG_MAPS, "a", good, namespace="default", kind=PatchType.JSON
-        )
+        good = [
+            {"op": "test", "path": "/data/k", "value": "1"},
+            {"op": "replace", "path": "/data/k", "value": "2"},
+        ]
+        after = await client.patch(kinds.CONFIG_MAPS, "a", good, namespace="default", kind=PatchType.JSON)
         assert after["data"] == {"k": "2"}
         with pytest.raises(errors.Invalid):
             await client.patch(kinds.CONFIG_MAPS, "a", good, namespace="default", kind=PatchType.JSON)
@@ -127,9 +128,7 @@ class TestPatches:
     async def test_strategic_patch_merges_containers_by_name(self, client: ApiClient) -> None:
         await client.create(kinds.PODS, pod("a"))
         patch = {"spec": {"containers": [{"name": "web", "image": "nginx:1.28"}]}}
-        after = await client.patch(
-            kinds.PODS, "a", patch, namespace="default", kind=PatchType.STRATEGIC
-        )
+        after = await client.patch(kinds.PODS, "a", patch, namespace="default", kind=PatchType.STRATEGIC)
         container = after["spec"]["containers"][0]
         assert (container["name"], container["image"]) == ("web", "nginx:1.28")
         assert container["imagePullPolicy"] == "IfNotPresent"
@@ -144,7 +143,12 @@ class TestPatches:
                 kinds.CONFIG_MAPS, "a", config_map("a", k="2"), namespace="default", kind=PatchType.APPLY
             )
         after = await other.patch(
-            kinds.CONFIG_MAPS, "a", config_map("a", k="2"), namespace="default", kind=PatchType.APPLY, force=True
+            kinds.CONFIG_MAPS,
+            "a",
+            config_map("a", k="2"),
+            namespace="default",
+            kind=PatchType.APPLY,
+            force=True,
         )
         assert after["data"] == {"k": "2"}
 
@@ -184,9 +188,7 @@ class TestWatches:
         listed = await client.list(kinds.CONFIG_MAPS, namespace="default")
         await client.create(kinds.CONFIG_MAPS, config_map("a"))
         for labels in ({"app": "web"}, {"app": "web", "more": "1"}, {"app": "db"}):
-            await client.patch(
-                kinds.CONFIG_MAPS, "a", {"metadata": {"labels": labels}}, namespace="default"
-            )
+            await client.patch(kinds.CONFIG_MAPS, "a", {"metadata": {"labels": labels}}, namespace="default")
         seen = await collect(client, listed.revision, 3, label_selector="app=web")
         assert seen == [("ADDED", "a"), ("MODIFIED", "a"), ("DELETED", "a")]
 

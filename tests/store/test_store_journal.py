@@ -30,6 +30,10 @@ async def put(store: Store, name: str, value: int = 0) -> int:
     return entry.revision
 
 
+def written_ahead(path: Path) -> int:
+    return path.with_name("journal.db-wal").stat().st_size
+
+
 def contents(store: Store) -> list[tuple[str, int, bytes]]:
     return [(str(e.key), e.revision, e.json) for e in store.list("pods")]
 
@@ -81,7 +85,7 @@ async def test_torn_last_transaction_is_harmless(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     store = opened(path)
     await put(store, "kept", 1)
-    size = path.with_name("journal.db-wal").stat().st_size
+    size = written_ahead(path)
     await put(store, "torn", 2)
     copy = tmp_path / "crashed"
     copy.mkdir()

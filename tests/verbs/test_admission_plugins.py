@@ -31,7 +31,9 @@ async def test_pod_runs_as_the_default_account_with_its_token(api: Any) -> None:
 
 
 async def test_unknown_account_is_refused(api: Any) -> None:
-    with pytest.raises(errors.Forbidden, match='error looking up service account default/x: serviceaccount "x" not found'):
+    with pytest.raises(
+        errors.Forbidden, match='error looking up service account default/x: serviceaccount "x" not found'
+    ):
         await api.create(kinds.PODS, pod(serviceAccountName="x"))
 
 
@@ -82,7 +84,10 @@ async def test_limit_range_fills_in_and_bounds(api: Any) -> None:
     }  # fmt: skip
     await api.create(kinds.LIMIT_RANGES, {"metadata": {"name": "l"}, "spec": {"limits": [item]}})
     made = await api.create(kinds.PODS, pod())
-    assert made["spec"]["containers"][0]["resources"] == {"limits": {"cpu": "500m"}, "requests": {"cpu": "100m"}}
+    assert made["spec"]["containers"][0]["resources"] == {
+        "limits": {"cpu": "500m"},
+        "requests": {"cpu": "100m"},
+    }
     assert made["metadata"]["annotations"]["kubernetes.io/limit-ranger"] == (
         "LimitRanger plugin set: cpu request for container c; cpu limit for container c"
     )
@@ -99,7 +104,9 @@ async def test_pod_security_refuses_and_warns(api: Any) -> None:
     await api.create(kinds.SERVICE_ACCOUNTS, {"metadata": {"name": "default"}}, namespace="safe")
     with pytest.raises(errors.Forbidden) as caught:
         await api.create(kinds.PODS, pod(hostNetwork=True), namespace="safe")
-    assert 'violates PodSecurity "baseline:latest": host namespaces (hostNetwork=true)' in caught.value.message
+    assert (
+        'violates PodSecurity "baseline:latest": host namespaces (hostNetwork=true)' in caught.value.message
+    )
     call = api.call(kinds.PODS, namespace="safe")
     await api.verbs.create(call, {"apiVersion": "v1", "kind": "Pod", **pod()})
     assert call.warnings[0].startswith(

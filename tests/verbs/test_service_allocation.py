@@ -27,7 +27,9 @@ async def test_cluster_ip_is_drawn_and_unique(api: Any) -> None:
 
 
 async def test_taken_and_foreign_addresses_are_refused(api: Any) -> None:
-    with pytest.raises(errors.Invalid, match=r"failed to allocate IP 10\.96\.0\.1: provided IP is already allocated"):
+    with pytest.raises(
+        errors.Invalid, match=r"failed to allocate IP 10\.96\.0\.1: provided IP is already allocated"
+    ):
         await api.create(kinds.SERVICES, service("s", clusterIP="10.96.0.1"))
     with pytest.raises(errors.Invalid, match=r"The range of valid IPs is 10\.96\.0\.0/16"):
         await api.create(kinds.SERVICES, service("s", clusterIP="192.168.0.1"))

@@ -100,7 +100,10 @@ async def test_eviction_spends_the_budget_once(api: Any) -> None:
     """Of two evictions with one allowed disruption the second is told to come again."""
     for name in ("a", "b"):
         await _running(api, name)
-    budget = {"metadata": {"name": "pdb"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}}}
+    budget = {
+        "metadata": {"name": "pdb"},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}},
+    }
     await api.create(kinds.POD_DISRUPTION_BUDGETS, budget)
     status = {
         "observedGeneration": 1, "disruptionsAllowed": 1, "currentHealthy": 2, "desiredHealthy": 1,

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from broker.chance import Chance
+from broker.clock import LoopClock
+from broker.virtualtime import run_virtual
 from cluster.api import errors, kinds
 from cluster.api.client import EventType
 from cluster.api.objects import Key
-from cluster.server.call import WatchOptions
-from cluster.server.watch import BACKLOG_LIMIT
+from cluster.api.registry import Registry
+from cluster.server.call import Call, User, WatchOptions
+from cluster.server.local import LocalClient
+from cluster.server.verbs import Verbs
+from cluster.server.watch import BACKLOG_LIMIT, BOOKMARK_PERIOD_S
+from cluster.store.journal.memory import MemoryJournal
+from cluster.store.store import Store
 
 
 async def fill(api: Any, *names: str) -> None:
@@ -140,3 +149,28 @@ async def test_closed_watch_ends(api: Any) -> None:
     with pytest.raises(StopAsyncIteration):
         await anext(opened)
     assert api.verbs.hub.count().get("configmaps", 0) == 0
+
+
+def test_bookmarks_come_regularly() -> None:
+    """A quiet watch that asked for them is told the revision each minute, so that it can resume from there."""
+
+    async def run() -> None:
+        clock = LoopClock(asyncio.get_running_loop())
+        store = Store(MemoryJournal(), clock=clock, verify=True)
+        verbs = Verbs(store, Registry(), clock=clock, chance=Chance(1))
+        client = LocalClient(verbs, "test")
+        user = User(name="test")
+        call = Call(user=user, resource=kinds.CONFIG_MAPS, namespace="default", field_manager="test")
+        await client.create(kinds.NAMESPACES, {"metadata": {"name": "default"}})
+        store.flush()
+        opened = await verbs.watch(call, WatchOptions(revision="1", bookmarks=True))
+        began = clock.monotonic()
+        await client.create(kinds.NAMESPACES, {"metadata": {"name": "other"}})
+        first = (await anext(opened))[0]
+        assert (first.type, clock.monotonic() - began) == (EventType.BOOKMARK, BOOKMARK_PERIOD_S)
+        assert first.object["metadata"]["resourceVersion"] == "2"
+        assert (await anext(opened))[0].type is EventType.BOOKMARK
+        opened.close()
+        verbs.close()
+
+    run_virtual(run())

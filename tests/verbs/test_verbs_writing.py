@@ -24,9 +24,7 @@ async def test_generation_counts_changes_of_the_spec(api: Any) -> None:
     assert made["metadata"]["generation"] == 1
     labelled = await api.merge(kinds.DEPLOYMENTS, "web", {"metadata": {"labels": {"x": "y"}}})
     assert labelled["metadata"]["generation"] == 1
-    status = await api.merge(
-        kinds.DEPLOYMENTS, "web", {"status": {"replicas": 1}}, subresource="status"
-    )
+    status = await api.merge(kinds.DEPLOYMENTS, "web", {"status": {"replicas": 1}}, subresource="status")
     assert (status["metadata"]["generation"], status["status"]["replicas"]) == (1, 1)
     scaled = await api.merge(kinds.DEPLOYMENTS, "web", {"spec": {"replicas": 2}})
     assert scaled["metadata"]["generation"] == 2
@@ -52,7 +50,9 @@ async def test_identity_can_not_be_changed(api: Any) -> None:
 async def test_names_in_path_and_body_must_agree(api: Any) -> None:
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "b"}}
     await api.create(kinds.CONFIG_MAPS, body)
-    with pytest.raises(errors.BadRequest, match=r"the name of the object \(b\) does not match the name on the URL \(a\)"):
+    with pytest.raises(
+        errors.BadRequest, match=r"the name of the object \(b\) does not match the name on the URL \(a\)"
+    ):
         await api.verbs.update(api.call(kinds.CONFIG_MAPS, "a"), body)
     body["metadata"]["namespace"] = "kube-system"
     with pytest.raises(errors.BadRequest, match="namespace of the provided object does not match"):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cluster.api import errors
+from cluster.api.apply import apply
 from cluster.api.objects import Key, Object, copy_of, timestamp
 from cluster.server.call import Call
 from cluster.server.verbs import schema, writing
@@ -44,8 +45,6 @@ def _applied(
     env: Environment, call: Call, live: Object | None, config: Mapping[str, Any], *, force: bool
 ) -> Object:
     """The merged object, private and complete."""
-    from cluster.api.apply import apply
-
     strategy = env.strategy(call.resource)
     result = apply(
         call.resource,

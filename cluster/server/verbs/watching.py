@@ -26,7 +26,10 @@ async def open_watch(env: Environment, hub: WatchHub, call: Call, options: Watch
         )
     if not options.send_initial_events and revision:
         group = hub.group(strategy.qualified, key, call.resource, matches, convert)
-        return hub.since(group, strategy.qualified, revision)
+        watch = hub.since(group, strategy.qualified, revision)
+        if options.bookmarks:
+            hub.bookmark_regularly(watch)
+        return watch
     await env.store.durable(env.store.revision)
     group = hub.group(strategy.qualified, key, call.resource, matches, convert)
     chosen = select(
@@ -38,6 +41,8 @@ async def open_watch(env: Environment, hub: WatchHub, call: Call, options: Watch
     if options.send_initial_events and options.bookmarks:
         events.append(bookmark(call.resource, now, initial_events_end=True))
     watch.start_with(events)
+    if options.bookmarks:
+        hub.bookmark_regularly(watch)
     return watch
 
 
