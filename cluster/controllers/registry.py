@@ -38,6 +38,7 @@ _CONTROLLERS: dict[str, Callable[[World], Controller[Any]]] = {
     deployment.NAME: deployment.controller,
     daemonset.NAME: daemonset.controller,
     replicaset.NAME: replicaset.controller,
+    replicaset.REPLICATION_CONTROLLER.name: replicaset.replication_controller,
     statefulset.NAME: statefulset.controller,
     job.NAME: job.controller,
     cronjob.NAME: cronjob.controller,

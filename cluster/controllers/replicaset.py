@@ -1,4 +1,4 @@
-"""ReplicaSet: as many active pods as spec.replicas says.
+"""ReplicaSet, and its predecessor ReplicationController: as many active pods as spec.replicas says.
 
 Pods are found by owner reference (and adopted or released by label), created in batches that double from
 one and deleted by the ranking in `cluster.reconcile.pods`. The status is computed after the changes, from
@@ -14,7 +14,8 @@ from datetime import datetime
 from cluster.api import kinds
 from cluster.api.errors import ApiError
 from cluster.api.objects import Key, Object, controller_of
-from cluster.api.selectors import LabelSelector
+from cluster.api.resource import Resource
+from cluster.api.selectors import LabelSelector, of_map
 from cluster.reconcile import conditions, pods
 from cluster.reconcile.loop import Controller, enqueue
 from cluster.reconcile.owners import (
@@ -35,15 +36,38 @@ NAME = "replicaset-controller"
 SPACING_S = 0.02
 
 
-def controller(world: World) -> Controller[Key]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flavour:
+    """What differs between the two kinds."""
+
+    name: str
+    resource: Resource
+    selector: Callable[[Object], LabelSelector]
+    counts_terminating: bool
+
+
+REPLICA_SET = Flavour(name=NAME, resource=kinds.REPLICA_SETS, selector=selector_of, counts_terminating=True)
+REPLICATION_CONTROLLER = Flavour(
+    name="replication-controller",
+    resource=kinds.REPLICATION_CONTROLLERS,
+    selector=lambda obj: of_map(obj["spec"].get("selector")),
+    counts_terminating=False,
+)
+
+
+def controller(world: World, flavour: Flavour = REPLICA_SET) -> Controller[Key]:
     queue: WorkQueue[Key] = WorkQueue(world.clock, spacing_s=SPACING_S)
-    sets = world.informers.of(kinds.REPLICA_SETS)
+    sets = world.informers.of(flavour.resource)
     all_pods = world.informers.of(kinds.PODS)
     return Controller(
-        ReplicaSets(world),
+        ReplicaSets(world, flavour),
         queue,
-        watches=[(sets, enqueue(queue)), (all_pods, enqueue_owner(queue, sets))],
+        watches=[(sets, enqueue(queue)), (all_pods, enqueue_owner(queue, sets, selector=flavour.selector))],
     )
+
+
+def replication_controller(world: World) -> Controller[Key]:
+    return controller(world, REPLICATION_CONTROLLER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,22 +136,22 @@ def _conditions(replica_set: Object, failure: Failure | None, now: datetime) -> 
 
 
 class ReplicaSets:
-    name = NAME
-
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, flavour: Flavour) -> None:
+        self.name = flavour.name
+        self._flavour = flavour
         self._clock = world.clock
-        self._client = world.client_as(NAME)
-        self._sets = world.informers.of(kinds.REPLICA_SETS)
+        self._client = world.client_as(flavour.name)
+        self._sets = world.informers.of(flavour.resource)
         self._pods = world.informers.of(kinds.PODS)
         index_by_controller(self._sets)
-        self._claims = Claims(self._client, kinds.REPLICA_SETS, self._pods)
-        self._control = PodControl(self._client, world.recorder(NAME))
+        self._claims = Claims(self._client, flavour.resource, self._pods)
+        self._control = PodControl(self._client, world.recorder(flavour.name))
 
     async def reconcile(self, key: Key) -> float | None:
         replica_set = self._sets.get(key)
         if replica_set is None:
             return None
-        selector = selector_of(replica_set)
+        selector = self._flavour.selector(replica_set)
         mine = await self._claims.settle(replica_set, selector)
         failure: Failure | None = None
         again_s: float | None = None
@@ -171,9 +195,11 @@ class ReplicaSets:
         self, replica_set: Object, mine: Sequence[Object], failure: Failure | None
     ) -> None:
         status = status_of(replica_set, mine, failure, self._clock.now())
+        if not self._flavour.counts_terminating:
+            del status["terminatingReplicas"]
         if status != replica_set.get("status"):
             await self._client.update(
-                kinds.REPLICA_SETS, replica_set | {"status": status}, subresource="status"
+                self._flavour.resource, replica_set | {"status": status}, subresource="status"
             )
 
     def _next_look(self, replica_set: Object, mine: Sequence[Object]) -> float | None:
