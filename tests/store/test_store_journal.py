@@ -34,6 +34,16 @@ def written_ahead(path: Path) -> int:
     return path.with_name("journal.db-wal").stat().st_size
 
 
+def crash_copy(folder: Path) -> Path:
+    """The files as a crash would leave them: without what lives in shared memory."""
+    copy = folder / "crashed"
+    copy.mkdir()
+    for file in sorted(folder.glob("journal.db*")):
+        if not file.name.endswith("-shm"):
+            shutil.copy(file, copy)
+    return copy
+
+
 def contents(store: Store) -> list[tuple[str, int, bytes]]:
     return [(str(e.key), e.revision, e.json) for e in store.list("pods")]
 
@@ -87,11 +97,7 @@ async def test_torn_last_transaction_is_harmless(tmp_path: Path) -> None:
     await put(store, "kept", 1)
     size = written_ahead(path)
     await put(store, "torn", 2)
-    copy = tmp_path / "crashed"
-    copy.mkdir()
-    for file in tmp_path.glob("journal.db*"):
-        if not file.name.endswith("-shm"):
-            shutil.copy(file, copy)
+    copy = crash_copy(tmp_path)
     store.close()
     wal = copy / "journal.db-wal"
     torn = (size + wal.stat().st_size) // 2
