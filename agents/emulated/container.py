@@ -175,6 +175,9 @@ class EmulatedContainer:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+        if self._script is not None:
+            self._script.close()
+            self._script = None
         self.serving = False
         self._log.close()
         if self.profile.serves != "none":
