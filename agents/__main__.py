@@ -68,8 +68,8 @@ async def _run(
     error = failure.exception() if failure.done() else None
     await tasks.close()
     await settled(failure)
-    for node in reversed(nodes):
-        await node.stop()
+    for stop_of_node in [start_task(f"stop {node.name}", node.stop()) for node in reversed(nodes)]:
+        await settled(stop_of_node)
     if error is not None:
         log.error("stopped by an error", why=str(error), exc_info=_trace(error))
         return 1
