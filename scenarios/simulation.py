@@ -229,13 +229,19 @@ class SimulatedCluster:
 
     async def bounce(self, process: CentralProcess) -> None:
         if process == "broker":
-            self._broker.crash()
+            self.crash_broker()
             await asyncio.sleep(RESTART_S)
-            self._broker.restart()
+            self.restart_broker()
             return
         await self.kill_control_plane()
         await asyncio.sleep(RESTART_S)
         await self.start_control_plane()
+
+    def crash_broker(self) -> None:
+        self._broker.crash()
+
+    def restart_broker(self) -> None:
+        self._broker.restart()
 
     async def kill_control_plane(self) -> None:
         """As SIGKILL does: nothing more is said, written or answered from this moment on."""

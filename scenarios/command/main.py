@@ -16,6 +16,7 @@ COMMANDS = {
     "status": "scenarios.command.status",
     "run": "scenarios.command.run",
     "sim": "scenarios.command.sim",
+    "drill": "scenarios.command.drill",
     "logs": "scenarios.command.logs",
     "kubeconfig": "scenarios.command.kubeconfig",
     "credentials": "scenarios.command.credentials",
