@@ -113,6 +113,12 @@ class ApiClient(Protocol):
         """Deletes, with preconditions. Returns the object as it is now (perhaps only marked deleted)."""
 
     async def logs(
-        self, name: str, *, namespace: str, container: str = "", previous: bool = False, tail: int | None = None
+        self,
+        name: str,
+        *,
+        namespace: str,
+        container: str = "",
+        previous: bool = False,
+        tail: int | None = None,
     ) -> str:
         """The log of one container as text."""
