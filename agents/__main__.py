@@ -20,6 +20,7 @@ from agents.app import AgentNode, build_node
 from agents.behaviour import BehaviourError, Library, load_library
 from agents.loopback import LoopbackNetwork
 from agents.settings import AgentSettings, SettingsError, parse_settings
+from broker import garbage
 from broker import log as logging
 from broker.chance import Chance
 from broker.clock import Clock, SystemClock
@@ -51,6 +52,7 @@ async def _run(
     settings: AgentSettings, library: Library, rules: LinkRules, clock: Clock, log: FilteringBoundLogger
 ) -> int:
     nodes = _build(settings, library, rules, clock, log)
+    garbage.settle()
     stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def stop(*_: object) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from structlog.typing import FilteringBoundLogger
 
+from broker import garbage
 from broker.chance import Chance
 from broker.clock import SystemClock
 from broker.log import configure
@@ -99,6 +100,7 @@ async def _run(settings: Settings, clock: SystemClock, log: FilteringBoundLogger
             pair=pki.admin,
         )
         write_atomically(settings.kubeconfig, config)
+    garbage.settle()
     log.info("ready", address=address, port=port, took_s=round(clock.monotonic() - started, 3))
     try:
         return await _until_stopped(plane, log)
