@@ -16,6 +16,7 @@ from broker.clock import Clock
 from broker.supervision import Tasks
 from broker.system import ActorSystem
 from broker.transport.link import Transport
+from cluster.api.kinds import NODE_METRICS, POD_METRICS
 from cluster.api.registry import Registry
 from cluster.controllers.registry import all_controllers
 from cluster.reconcile.world import Background, World
@@ -27,6 +28,7 @@ from cluster.server.auth.tokens import SigningKey
 from cluster.server.bootstrap import bootstrap_objects
 from cluster.server.gateway import Gateway
 from cluster.server.local import LocalClient
+from cluster.server.usage import Usage
 from cluster.server.verbs import Verbs
 from cluster.settings import DEFAULT_PORT, Settings
 from cluster.store.journal import Journal
@@ -91,6 +93,9 @@ class ControlPlane:
             chance=chance.fork("gateway"),
             log=log.bind(component="gateway"),
         )
+        usage = Usage(self.store, self.gateway.usage)
+        self.verbs.add_computed(NODE_METRICS.qualified, usage.node_objects)
+        self.verbs.add_computed(POD_METRICS.qualified, usage.pod_objects)
         self.world = World(
             self.client(ADMINISTRATOR),
             clock=clock,
@@ -98,6 +103,7 @@ class ControlPlane:
             timings=settings.timings,
             log=log,
             registry=self.registry,
+            metrics=usage,
             cluster_ca=trust.cluster_ca,
             cluster_cidr=settings.cluster_cidr,
         )

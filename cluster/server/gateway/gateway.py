@@ -133,7 +133,7 @@ class Gateway:
         return await self._streams.open(pod, kind=kind, container=container, options=options)
 
     def usage(self) -> Mapping[str, Mapping[str, Any]]:
-        """The newest `Heartbeat.usage` of each node, by name."""
+        """The newest `Heartbeat.usage` of each node, by name, with the time it came as "at"."""
         return self._usage
 
     # --- the link
@@ -243,7 +243,7 @@ class Gateway:
         if session is None or message.epoch != session.epoch:
             return
         if message.usage is not None:
-            self._usage[node] = message.usage
+            self._usage[node] = {**message.usage, "at": self._clock.now()}
         self._nodes.beat(node, message)
 
     def _on_ready(self, node: Object, ready: bool, known: bool) -> None:

@@ -23,7 +23,7 @@ from cluster.server.admission.table import MUTATING, VALIDATING
 from cluster.server.allocate import ServiceAllocator
 from cluster.server.call import Call, DeleteOptions, ListOptions, WatchOptions
 from cluster.server.verbs import deletion, patching, reading, subresources, watching, writing
-from cluster.server.verbs.environment import Environment, Reviewer, SubresourceHook
+from cluster.server.verbs.environment import Computed, Environment, Reviewer, SubresourceHook
 from cluster.server.verbs.reading import Listing
 from cluster.server.watch import Watch, WatchHub
 from cluster.store.entry import Entry
@@ -68,6 +68,10 @@ class Verbs:
     def add_reviewer(self, qualified: str, reviewer: Reviewer) -> None:
         """Lets another part answer POSTs to a kind that is never stored."""
         self.environment.reviewers[qualified] = reviewer
+
+    def add_computed(self, qualified: str, make: Computed) -> None:
+        """Lets another part answer GET and LIST of a kind that is never stored."""
+        self.environment.computed[qualified] = make
 
     async def get(self, call: Call, revision: str = "") -> Entry:
         if call.subresource:

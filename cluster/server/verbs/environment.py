@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from broker.chance import Chance
@@ -26,6 +26,8 @@ SubresourceHook = Callable[[Call, Entry, Object], Awaitable[Object]]
 parent, the decoded body."""
 Reviewer = Callable[[Call, Object], Awaitable[Object]]
 """Answers a POST to a kind that is a question and is never stored (TokenReview, SubjectAccessReview)."""
+Computed = Callable[[str], Sequence[Object]]
+"""The objects of a kind that is made when it is read (metrics.k8s.io): in a namespace, all for ""."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,6 +41,8 @@ class Environment:
     hooks: dict[tuple[str, str], SubresourceHook] = field(default_factory=dict)
     """By (qualified, subresource)."""
     reviewers: dict[str, Reviewer] = field(default_factory=dict)
+    """By qualified."""
+    computed: dict[str, Computed] = field(default_factory=dict)
     """By qualified."""
     types: dict[tuple[str, str, str], Type] = field(default_factory=dict)
     """Of custom resources, by (group, version, plural); set before the registry gets the resource."""

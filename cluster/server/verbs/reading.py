@@ -48,7 +48,7 @@ async def get(env: Environment, call: Call, revision: str = "") -> Entry:
     key = Key(call.namespace if call.resource.namespaced else "", call.name)
     entry = env.store.get(strategy.qualified, key)
     if entry is None:
-        raise errors.not_found(strategy.resource, call.name)
+        entry = _computed_one(env, call, strategy.qualified, key)
     if entry.revision > env.store.durable_revision:
         await env.store.durable(entry.revision)
     _check_not_future(env, _revision_of(revision))
@@ -59,6 +59,8 @@ async def list_objects(env: Environment, call: Call, options: ListOptions) -> Li
     asked = _revision_of(options.revision)
     _check_options(options, asked)
     _check_not_future(env, asked)
+    if env.strategy(call.resource).qualified in env.computed:
+        return _computed_all(env, call, options)
     await env.store.durable(env.store.revision)
     if options.continue_token:
         return _next_page(env, call, options)
@@ -125,6 +127,33 @@ def parse_field_selector(env: Environment, call: Call, text: str) -> Any:
         raise errors.BadRequest(str(error)) from None
     check_fields(call.resource, parsed)
     return parsed
+
+
+# --- kinds that are made when they are read
+
+
+def _computed_one(env: Environment, call: Call, qualified: str, key: Key) -> Entry:
+    for entry in _computed(env, qualified, key.namespace):
+        if entry.key == key:
+            return entry
+    raise errors.not_found(env.strategy(call.resource).resource, call.name)
+
+
+def _computed_all(env: Environment, call: Call, options: ListOptions) -> Listing:
+    entries = _computed(env, env.strategy(call.resource).qualified, call.namespace)
+    matches = predicate(env, call, options.label_selector, options.field_selector)
+    if matches is not None:
+        entries = [entry for entry in entries if matches(entry.object)]
+    return Listing(entries, "")
+
+
+def _computed(env: Environment, qualified: str, namespace: str) -> list[Entry]:
+    make = env.computed.get(qualified)
+    objects = make(namespace) if make is not None else ()
+    return [
+        Entry(qualified, Key(obj["metadata"].get("namespace", ""), obj["metadata"]["name"]), obj, 0)
+        for obj in objects
+    ]
 
 
 # --- pages
