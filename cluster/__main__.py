@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from structlog.typing import FilteringBoundLogger
@@ -21,17 +23,17 @@ from broker.log import configure
 from broker.supervision import Tasks
 from broker.transport.link import AccessDenied
 from cluster import settings as settings_module
-from cluster.settings import CONTROL_USER, Settings
+from cluster.settings import CONTROL_USER, EVERY_ADDRESS, Settings
 from cluster.store.journal import Journal, JournalFailed
 
 if TYPE_CHECKING:
     from cluster.app import ControlPlane
 
-_EVERY_ADDRESS = ("0.0.0.0", "::", "")
-
 
 def main() -> int:
     settings = settings_module.parse(sys.argv[1:], os.environ)
+    if settings.bind in EVERY_ADDRESS and not settings.advertise_address:
+        settings = replace(settings, advertise_address=_own_address())
     clock = SystemClock()
     json = settings.log_json if settings.log_json is not None else not sys.stdout.isatty()
     log = configure("controller-manager", json=json, level=settings.log_level, clock=clock)
@@ -40,6 +42,14 @@ def main() -> int:
             return runner.run(_run(settings, clock, log))
     except KeyboardInterrupt:
         return 0
+
+
+def _own_address() -> str:
+    """Under which other machines find this one, as its own name resolves."""
+    try:
+        return socket.gethostbyname(socket.gethostname())
+    except socket.gaierror:
+        return ""
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
@@ -61,7 +71,7 @@ async def _run(settings: Settings, clock: SystemClock, log: FilteringBoundLogger
     chance = Chance.from_entropy()
     settings.data.mkdir(parents=True, exist_ok=True)
     names = (settings.kubernetes_service_ip, *settings.server_names)
-    if settings.bind not in _EVERY_ADDRESS:
+    if settings.bind not in EVERY_ADDRESS:
         names = (*names, settings.bind)
     pki = open_pki(settings.data / "pki", server_names=names, now=clock.now())
     transport = MqttTransport(
@@ -89,7 +99,7 @@ async def _run(settings: Settings, clock: SystemClock, log: FilteringBoundLogger
     )
     await plane.start()
     port = await server.open(settings.bind, settings.port)
-    host = "127.0.0.1" if settings.bind in _EVERY_ADDRESS else settings.bind
+    host = "127.0.0.1" if settings.bind in EVERY_ADDRESS else settings.bind
     address = settings.kubeconfig_server or f"https://{host}:{port}"
     if settings.kubeconfig is not None:
         config = kubeconfig(

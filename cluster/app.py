@@ -118,7 +118,10 @@ class ControlPlane:
         """Returns once the objects that every cluster has exist and the controllers run."""
         administrator = self.client(ADMINISTRATOR)
         await bootstrap_objects(
-            administrator, service_cidr=self._settings.service_cidr, port=self._settings.port or DEFAULT_PORT
+            administrator,
+            service_cidr=self._settings.service_cidr,
+            address=self._settings.advertised,
+            port=self._settings.port or DEFAULT_PORT,
         )
         await bootstrap_policy(administrator, self.store)
         await self.gateway.start()

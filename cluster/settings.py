@@ -20,6 +20,7 @@ CONTROL_USER = "control@kubemu"
 JOURNALS = ("sqlite", "memory")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_PORT = 6443
+EVERY_ADDRESS = ("0.0.0.0", "::", "")
 LONGEST_PREFIX = 28
 _PREFIX = "KUBEMU_"
 
@@ -35,6 +36,8 @@ class Settings:
     bind: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     """0: one that is free."""
+    advertise_address: str = ""
+    """Where pods reach the API, the endpoint of the `kubernetes` Service; empty: what it binds to."""
     profile: str = "standard"
     cluster_cidr: str = "10.244.0.0/16"
     service_cidr: str = "10.96.0.0/16"
@@ -53,6 +56,11 @@ class Settings:
     @property
     def timings(self) -> Timings:
         return PROFILES[self.profile]
+
+    @property
+    def advertised(self) -> str:
+        bound = "127.0.0.1" if self.bind in EVERY_ADDRESS else self.bind
+        return self.advertise_address or bound
 
     @property
     def kubernetes_service_ip(self) -> str:
@@ -116,6 +124,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--journal", default.journal, "where writes are made durable", choices=JOURNALS)
     add("--bind", default.bind, "address that the API listens on", metavar="HOST")
     add("--port", default.port, "port of the API; 0 chooses a free one", type=int, metavar="N")
+    add("--advertise-address", "", "address at which pods reach the API", metavar="IP")
     add("--profile", default.profile, "timings", choices=tuple(PROFILES))
     add("--cluster-cidr", default.cluster_cidr, "addresses of pods", metavar="CIDR")
     add("--service-cidr", default.service_cidr, "addresses of Services", metavar="CIDR")

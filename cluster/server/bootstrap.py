@@ -10,15 +10,17 @@ from ipaddress import IPv4Network
 
 from cluster.api.client import ApiClient
 from cluster.api.errors import AlreadyExists, NotFound
-from cluster.api.kinds import NAMESPACES, PRIORITY_CLASSES, SERVICES
+from cluster.api.kinds import ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, PRIORITY_CLASSES, SERVICES
 from cluster.api.objects import Object
 from cluster.api.resource import Resource
 
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
-async def bootstrap_objects(client: ApiClient, *, service_cidr: str, port: int = 6443) -> None:
-    """`port`: where the API server listens, the target of the `kubernetes` Service."""
+async def bootstrap_objects(
+    client: ApiClient, *, service_cidr: str, address: str = "127.0.0.1", port: int = 6443
+) -> None:
+    """`address`, `port`: where the API server listens, the endpoint of the `kubernetes` Service."""
     for name in SYSTEM_NAMESPACES:
         await _ensure(client, NAMESPACES, {"metadata": {"name": name}})
     for name, value, description in _PRIORITIES:
@@ -28,6 +30,8 @@ async def bootstrap_objects(client: ApiClient, *, service_cidr: str, port: int =
             {"metadata": {"name": name}, "value": value, "description": description},
         )
     await _ensure(client, SERVICES, _kubernetes_service(service_cidr, port))
+    for resource, body in _kubernetes_endpoints(address, port):
+        await _ensure_content(client, resource, body)
 
 
 _PRIORITIES = (
@@ -60,6 +64,42 @@ def _kubernetes_service(service_cidr: str, port: int) -> Object:
             "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}],
         },
     }
+
+
+def _kubernetes_endpoints(address: str, port: int) -> tuple[tuple[Resource, Object], ...]:
+    """The Service has no selector: the API server names itself as its endpoint, in both forms."""
+    ports = [{"name": "https", "port": port, "protocol": "TCP"}]
+    skip, service = "endpointslice.kubernetes.io/skip-mirror", "kubernetes.io/service-name"
+    return (
+        (
+            ENDPOINTS,
+            {
+                "metadata": {"name": "kubernetes", "namespace": "default", "labels": {skip: "true"}},
+                "subsets": [{"addresses": [{"ip": address}], "ports": ports}],
+            },
+        ),
+        (
+            ENDPOINT_SLICES,
+            {
+                "metadata": {"name": "kubernetes", "namespace": "default", "labels": {service: "kubernetes"}},
+                "addressType": "IPv4",
+                "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+                "ports": ports,
+            },
+        ),
+    )
+
+
+async def _ensure_content(client: ApiClient, resource: Resource, body: Object) -> None:
+    """Like `_ensure`, and what is there but differs (the API has moved) is replaced."""
+    metadata = body["metadata"]
+    try:
+        found = await client.get(resource, metadata["name"], namespace=metadata["namespace"])
+    except NotFound:
+        await _ensure(client, resource, body)
+        return
+    if any(found.get(field) != value for field, value in body.items() if field != "metadata"):
+        await client.update(resource, {**found, **body, "metadata": found["metadata"]})
 
 
 async def _ensure(client: ApiClient, resource: Resource, body: Object) -> None:
