@@ -13,11 +13,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import orjson
+
 from cluster.api.managed_forms import Form, ItemError, Kind, item_element
 from cluster.api.managed_sets import Fields
 
 _SELF: Final = "."
 _MISSING: Final = object()
+_LEAF: Final[Fields] = {}
+_OWNED_LIMIT: Final = 128
+_OWNED_BYTES: Final = 8192
 
 IGNORED: Final = frozenset({"apiVersion", "kind"})
 IGNORED_METADATA: Final = frozenset(
@@ -36,7 +41,12 @@ def applied_fields(obj: Mapping[str, Any], form: Form) -> Fields:
 
 def created_fields(obj: Mapping[str, Any], form: Form) -> Fields:
     """What the creator of an object owns."""
-    return _without_ignored(_new(obj, form))
+    spec = obj.get("spec")
+    if not spec:
+        return _without_ignored(_new(obj, form))
+    fields = _new({name: member for name, member in obj.items() if name != "spec"}, form)
+    _new_spec(fields, form.child("spec"), spec)
+    return _without_ignored(fields)
 
 
 def _without_ignored(fields: Fields) -> Fields:
@@ -85,9 +95,30 @@ def _has_members(value: dict[str, Any], form: Form, containers: bool) -> Fields:
 def _new(value: Mapping[str, Any], form: Form) -> Fields:
     """The fields of a new object against an empty one, which has some structs already."""
     fields: Fields = {}
+    declared = form.fields
     for name, member in value.items():
-        _add(fields, form.child(name), member)
+        known = declared.get(name)
+        if known is None:
+            _add(fields, form.child(name), member)
+        elif known[1].kind is Kind.WHOLE:
+            fields[known[0]] = _LEAF
+        else:
+            _add(fields, known, member)
     return fields
+
+
+def _new_spec(fields: Fields, child: tuple[str, Form, bool], spec: Any) -> None:
+    """As `_add`; remembered, since the pods of one template have the same spec and can share this, too."""
+    form, text = child[1], orjson.dumps(spec)
+    found = form.owned.get(text)
+    if found is None:
+        found = {}
+        _add(found, child, spec)
+        if len(text) <= _OWNED_BYTES:
+            if len(form.owned) >= _OWNED_LIMIT:
+                form.owned.clear()
+            form.owned[text] = found
+    fields.update(found)
 
 
 def _add(fields: Fields, child: tuple[str, Form, bool], value: Any) -> None:

@@ -31,7 +31,7 @@ class Kind(IntEnum):
 
 
 class Form:
-    __slots__ = ("element", "fields", "keys", "kind", "open")
+    __slots__ = ("element", "elements", "fields", "keys", "kind", "open", "owned")
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
@@ -39,6 +39,10 @@ class Form:
         """Name → (path element, form of the value, whether an empty new object has it already)."""
         self.element: Form = self
         self.keys: tuple[str, ...] = ()
+        self.elements: dict[str, str] = {}
+        """Of a list with one key: path elements made before, by the key's value."""
+        self.owned: dict[bytes, dict[str, Any]] = {}
+        """What the creator of such a value owns, by the value's JSON."""
         self.open = kind is Kind.DEDUCED
         """Whether a struct has more fields than the declared ones."""
 
@@ -50,6 +54,7 @@ class Form:
 
 WHOLE: Final = Form(Kind.WHOLE)
 DEDUCED: Final = Form(Kind.DEDUCED)
+ELEMENTS_LIMIT: Final = 1024
 KEY_DEFAULTS: Final = {"protocol": "TCP"}
 """List-map keys that may be left out, with their default (container and service ports)."""
 
@@ -117,6 +122,21 @@ class ItemError(ValueError):
 
 def item_element(form: Form, item: Any) -> str:
     """The path element of an item of a list that is a map or a set. Raises ItemError."""
+    keys = form.keys
+    if len(keys) != 1 or item.__class__ is not dict:
+        return _new_element(form, item)
+    value = item.get(keys[0])
+    if value.__class__ is not str:
+        return _new_element(form, item)
+    found = form.elements.get(value)
+    if found is None:
+        if len(form.elements) >= ELEMENTS_LIMIT:
+            form.elements.clear()
+        found = form.elements[value] = _new_element(form, item)
+    return found
+
+
+def _new_element(form: Form, item: Any) -> str:
     if form.kind is Kind.LIST_SET:
         return "v:" + orjson.dumps(item).decode()
     if not isinstance(item, Mapping):

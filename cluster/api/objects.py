@@ -52,12 +52,12 @@ def copy_of(value: Any) -> Any:
 
 def timestamp(moment: datetime) -> str:
     """metav1.Time: RFC 3339 with seconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).isoformat(timespec="seconds")[:19] + "Z"
 
 
 def micro_timestamp(moment: datetime) -> str:
     """metav1.MicroTime: RFC 3339 with microseconds (Lease, Event.eventTime)."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def parse_timestamp(text: str) -> datetime:

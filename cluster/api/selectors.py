@@ -125,7 +125,10 @@ class LabelSelector:
         if self.nothing:
             return False
         found = labels or {}
-        return all(requirement.test(found) for requirement in self.requirements)
+        for requirement in self.requirements:  # noqa: SIM110  a generator would cost more than the tests
+            if not requirement.test(found):
+                return False
+        return True
 
     def matches_object(self, obj: Mapping[str, Any]) -> bool:
         return self.matches(obj["metadata"].get("labels"))

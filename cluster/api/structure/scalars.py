@@ -6,9 +6,11 @@ import binascii
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from cluster.api.facts import Shape, Type
+from cluster.api.objects import micro_timestamp, timestamp
 from cluster.api.quantity import QuantityError, canonical
 from cluster.api.structure.mismatch import Misfit, TypeMismatch, found_in
 
@@ -128,16 +130,26 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
 def _time(value: Any) -> Any:
-    return _moment(value, "2006-01-02T15:04:05Z07:00").strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _canonical_time(value) if value.__class__ is str else _no_time(value)
 
 
 def _micro_time(value: Any) -> Any:
-    return _moment(value, "2006-01-02T15:04:05.000000Z07:00").strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _moment(value: Any, layout: str) -> datetime:
     if value.__class__ is not str:
-        raise Misfit(f"json: cannot unmarshal {found_in(value, 'string')} into Go value of type string")
+        return _no_time(value)
+    return micro_timestamp(_moment(value, "2006-01-02T15:04:05.000000Z07:00"))
+
+
+def _no_time(value: Any) -> Any:
+    raise Misfit(f"json: cannot unmarshal {found_in(value, 'string')} into Go value of type string")
+
+
+@lru_cache(maxsize=4096)
+def _canonical_time(value: str) -> str:
+    """Remembered: the conditions of one moment say the same few times."""
+    return timestamp(_moment(value, "2006-01-02T15:04:05Z07:00"))
+
+
+def _moment(value: str, layout: str) -> datetime:
     if _TIME.fullmatch(value):
         try:
             return datetime.fromisoformat(value).astimezone(UTC)

@@ -28,8 +28,11 @@ def decode(call: Call, strategy: Strategy, body: Any) -> Object:
 
 
 def decode_status(call: Call, strategy: Strategy, body: Object) -> Object:
-    """What a status update reads of a body: metadata and status."""
+    """What a status update reads of a body: metadata and status. Ownership goes on from the stored version,
+    so what the body says of it need not be copied."""
     part = {name: body[name] for name in ("apiVersion", "kind", "metadata", "status") if name in body}
+    if "managedFields" in body["metadata"]:
+        part["metadata"] = {n: value for n, value in body["metadata"].items() if n != "managedFields"}
     return structure.decode(call.resource, part, "Ignore", type_=strategy.type)[0]
 
 
