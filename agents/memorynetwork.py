@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from agents.network import AddressInUse, Listener, StreamHandler
+from agents.network import AddressInUse, DatagramHandler, Datagrams, Listener, StreamHandler
 from broker.chance import Chance
 from broker.supervision import Tasks
+
+_L = TypeVar("_L")
 
 Passes = Callable[[str, str], bool]
 """Whether packets from one address get to another."""
@@ -85,9 +87,12 @@ class _Transport(asyncio.Transport):
 
 
 class MemoryListener:
-    def __init__(self, network: MemoryNetwork, address: tuple[str, int], handler: StreamHandler) -> None:
+    def __init__(
+        self, network: MemoryNetwork, address: tuple[str, int], handler: StreamHandler, shared: bool
+    ) -> None:
         self._network = network
-        self._address = address
+        self.address = address
+        self.shared = shared
         self._handler = handler
         self._open: dict[int, _Transport] = {}
 
@@ -103,10 +108,28 @@ class MemoryListener:
             transport.close()
 
     async def close(self) -> None:
-        self._network.forget(self._address)
+        self._network.forget(self)
         for transport in list(self._open.values()):
             transport.close()
             transport.arrive_reset()
+
+
+class MemoryDatagrams:
+    """A UDP socket: datagrams are lost where nobody listens."""
+
+    def __init__(
+        self, network: MemoryNetwork, address: tuple[str, int], handler: DatagramHandler, shared: bool
+    ) -> None:
+        self._network = network
+        self.address = address
+        self.shared = shared
+        self.handler = handler
+
+    def send(self, data: bytes, address: tuple[str, int]) -> None:
+        self._network.carry(data, self.address, address)
+
+    async def close(self) -> None:
+        self._network.forget_datagrams(self)
 
 
 class MemoryNetwork:
@@ -123,7 +146,8 @@ class MemoryNetwork:
         self._latency_s = latency_s
         self.passes = passes
         self._attached: dict[str, int] = {}
-        self._listeners: dict[tuple[str, int], MemoryListener] = {}
+        self._listeners: dict[tuple[str, int], list[MemoryListener]] = {}
+        self._sockets: dict[tuple[str, int], list[MemoryDatagrams]] = {}
         self._tasks = Tasks()
         self._ports = 32768
 
@@ -140,29 +164,77 @@ class MemoryNetwork:
             return
         self._attached.pop(ip, None)
         for address in [address for address in self._listeners if address[0] == ip]:
-            await self._listeners[address].close()
+            for listener in list(self._listeners[address]):
+                await listener.close()
+        for address in [address for address in self._sockets if address[0] == ip]:
+            del self._sockets[address]
 
-    async def listen(self, ip: str, port: int, handler: StreamHandler) -> Listener:
-        if (ip, port) in self._listeners:
+    async def listen(self, ip: str, port: int, handler: StreamHandler, *, shared: bool = False) -> Listener:
+        there = self._listeners.get((ip, port), [])
+        if there and not (shared and there[0].shared):
             raise AddressInUse(f"listen tcp {ip}:{port}: bind: address already in use")
-        listener = self._listeners[ip, port] = MemoryListener(self, (ip, port), handler)
+        listener = MemoryListener(self, (ip, port), handler, shared)
+        self._listeners.setdefault((ip, port), []).append(listener)
         return listener
 
-    def forget(self, address: tuple[str, int]) -> None:
-        self._listeners.pop(address, None)
+    async def datagrams(
+        self, ip: str, port: int, handler: DatagramHandler, *, shared: bool = False
+    ) -> Datagrams:
+        port = port or self._next_port()
+        there = self._sockets.get((ip, port), [])
+        if there and not (shared and there[0].shared):
+            raise AddressInUse(f"listen udp {ip}:{port}: bind: address already in use")
+        opened = MemoryDatagrams(self, (ip, port), handler, shared)
+        self._sockets.setdefault((ip, port), []).append(opened)
+        return opened
+
+    def carry(self, data: bytes, source: tuple[str, int], target: tuple[str, int]) -> None:
+        """Brings a datagram to whoever listens there when it arrives."""
+        if self.passes(source[0], target[0]):
+            asyncio.get_running_loop().call_later(self.latency(), self._arrive, data, source, target)
+
+    def _arrive(self, data: bytes, source: tuple[str, int], target: tuple[str, int]) -> None:
+        there = self._sockets.get(target)
+        if there:
+            self._in_turn(there).handler(data, source)
+
+    @staticmethod
+    def _in_turn(there: list[_L]) -> _L:
+        """Those who share an address take turns."""
+        chosen = there.pop(0)
+        there.append(chosen)
+        return chosen
+
+    def _next_port(self) -> int:
+        self._ports = self._ports + 1 if self._ports < 60999 else 32768
+        return self._ports
+
+    def forget(self, listener: MemoryListener) -> None:
+        there = self._listeners.get(listener.address, [])
+        if listener in there:
+            there.remove(listener)
+            if not there:
+                del self._listeners[listener.address]
+
+    def forget_datagrams(self, opened: MemoryDatagrams) -> None:
+        there = self._sockets.get(opened.address, [])
+        if opened in there:
+            there.remove(opened)
+            if not there:
+                del self._sockets[opened.address]
 
     async def connect(
         self, ip: str, port: int, *, source_ip: str = ""
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         await asyncio.sleep(self.latency() * 2)
-        listener = self._listeners.get((ip, port))
+        there = self._listeners.get((ip, port))
+        listener = self._in_turn(there) if there else None
         if not self.passes(source_ip, ip) or (listener is None and ip not in self._attached):
             await asyncio.get_running_loop().create_future()  # nobody answers: wait for the caller's deadline
         if listener is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "connection refused")
-        self._ports = self._ports + 1 if self._ports < 60999 else 32768
-        here, there = (source_ip, self._ports), (ip, port)
-        near, far = _Transport(self, here, there), _Transport(self, there, here)
+        here, address = (source_ip, self._next_port()), (ip, port)
+        near, far = _Transport(self, here, address), _Transport(self, address, here)
         near.peer, far.peer = far, near
         served = _streams(far)
         self._tasks.start(f"connection {here[0]}:{here[1]}-{ip}:{port}", listener.serve(*served))

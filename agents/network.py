@@ -15,6 +15,10 @@ StreamHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable
 """Serves one connection; the network closes the writer when it returns."""
 
 
+DatagramHandler = Callable[[bytes, tuple[str, int]], None]
+"""Takes one datagram and its sender's address."""
+
+
 class AddressInUse(Exception):
     """Somebody already listens on this address and port."""
 
@@ -24,6 +28,15 @@ class Listener(Protocol):
         """Stops accepting and breaks open connections."""
 
 
+class Datagrams(Protocol):
+    """A UDP socket."""
+
+    def send(self, data: bytes, address: tuple[str, int]) -> None:
+        """To a port as `Network.connect` means it, or back to the address that a datagram came from."""
+
+    async def close(self) -> None: ...
+
+
 class Network(Protocol):
     async def attach(self, ip: str) -> None:
         """Makes a pod's address usable on this node (CNI ADD)."""
@@ -31,8 +44,14 @@ class Network(Protocol):
     async def detach(self, ip: str) -> None:
         """Releases it, with whatever still listens there (CNI DEL)."""
 
-    async def listen(self, ip: str, port: int, handler: StreamHandler) -> Listener:
-        """Raises AddressInUse."""
+    async def listen(self, ip: str, port: int, handler: StreamHandler, *, shared: bool = False) -> Listener:
+        """`shared`: others who say so too may listen there as well, and each connection goes to one of
+        them. Raises AddressInUse, and OSError where the address is not this machine's."""
+
+    async def datagrams(
+        self, ip: str, port: int, handler: DatagramHandler, *, shared: bool = False
+    ) -> Datagrams:
+        """A UDP socket; port 0: any. Raises as `listen`."""
 
     async def connect(
         self, ip: str, port: int, *, source_ip: str = ""
