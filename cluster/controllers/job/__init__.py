@@ -6,14 +6,15 @@ that keeps every pod counted exactly once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from cluster.api import kinds
 from cluster.api.client import PatchType
 from cluster.api.errors import ApiError, NotFound
 from cluster.api.objects import Key, Object, controller_of, timestamp
-from cluster.controllers.job import indexes
+from cluster.controllers.job import delays, indexes
 from cluster.controllers.job.plan import (
     Backoff,
     Outcome,
@@ -111,8 +112,9 @@ class Jobs:
         now = self._clock.now()
         job = await self._note_start(job, now)
         decided = outcome(job, counted, now)
-        error, wait_s = await self._manage(job, mine, counted, steps(job, counted, decided))
-        await self._account(job, counted, decided)
+        failures = {} if decided is not None else delays.last_failures(job, counted)
+        error, wait_s = await self._manage(job, failures, steps(job, counted, decided))
+        await self._account(job, counted, decided, failures)
         if error is not None and not is_namespace_terminating(error):
             raise error
         waits = [wait for wait in (wait_s, deadline_left_s(job, now)) if wait is not None and wait > 0]
@@ -148,30 +150,45 @@ class Jobs:
         return await self._update_status(job, status)
 
     async def _manage(
-        self, job: Object, mine: Sequence[Object], counted: Tally, todo: Steps
+        self, job: Object, failures: Mapping[int, Object], todo: Steps
     ) -> tuple[ApiError | None, float | None]:
-        """Deletes and creates pods; the first error, and how long creation has to wait."""
+        """Deletes and creates pods; the first error, and how long creation has to wait. `failures`: of
+        indexes that back off by themselves."""
         doomed = todo.delete[:IN_FLIGHT_LIMIT]
         outcomes = await together([self._control.delete(pod, job) for pod in doomed])
         error = next((each for each in outcomes if isinstance(each, ApiError)), None)
         if error is not None or not todo.create:
             return error, None
-        left_s = self._backoffs.get(job["metadata"]["uid"], Backoff()).left_s(self._clock.now())
-        if left_s > 0:
+        wait_s: float | None = None
+        count, ready, now = todo.create, todo.indexes, self._clock.now()
+        if delays.has_limit_per_index(job):
+            ready, wait_s = delays.split(todo.indexes, failures, now)
+            count = len(ready)
+        elif (left_s := self._backoffs.get(job["metadata"]["uid"], Backoff()).left_s(now)) > 0:
             return None, left_s
-        count = min(todo.create, IN_FLIGHT_LIMIT)
+        if count > IN_FLIGHT_LIMIT:
+            count, wait_s = IN_FLIGHT_LIMIT, 0.001
         bodies = (
-            [indexed_pod(job, index, mine) for index in todo.indexes[:count]]
+            [indexed_pod(job, index, failures.get(index)) for index in ready[:count]]
             if is_indexed(job)
             else [job_pod(job)] * count
         )
         _, error = await slow_start(count, lambda number: self._control.create(bodies[number], job))
-        return error, 0.001 if todo.create > IN_FLIGHT_LIMIT else None
+        return error, wait_s
 
     # Counting
 
-    async def _account(self, job: Object, counted: Tally, decided: Outcome | None) -> None:
-        """Writes down what ended, lets those pods go, then moves them into the counters."""
+    async def _account(
+        self, job: Object, counted: Tally, decided: Outcome | None, failures: Mapping[int, Object]
+    ) -> None:
+        """Writes down what ended, lets those pods go, then moves them into the counters. `failures` are
+        not counted yet: their replacements will say how often their index failed."""
+        kept = {pod["metadata"]["uid"]: None for pod in failures.values()}
+        counted = replace(
+            counted,
+            new_failed=[pod for pod in counted.new_failed if pod["metadata"]["uid"] not in kept],
+            ignored=[pod for pod in counted.ignored if pod["metadata"]["uid"] not in kept],
+        )
         status = self._listed(job, counted, decided)
         job = await self._update_status(job, status)
         uncounted = job["status"].get("uncountedTerminatedPods") or {}

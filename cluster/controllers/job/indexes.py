@@ -8,6 +8,7 @@ from cluster.api.objects import Object
 
 INDEX = "batch.kubernetes.io/job-completion-index"
 FAILURE_COUNT = "batch.kubernetes.io/job-index-failure-count"
+IGNORED_FAILURE_COUNT = "batch.kubernetes.io/job-index-ignored-failure-count"
 
 
 def parse(text: str) -> dict[int, None]:
@@ -43,7 +44,20 @@ def index_of(pod: Object) -> int | None:
 
 def failure_count(pod: Object) -> int:
     """How often the pod's index had failed when the pod was made."""
-    text = (pod["metadata"].get("annotations") or {}).get(FAILURE_COUNT, "")
+    return _count(pod, FAILURE_COUNT)
+
+
+def ignored_failure_count(pod: Object) -> int:
+    """As `failure_count`, of failures that the failure policy ignores."""
+    return _count(pod, IGNORED_FAILURE_COUNT)
+
+
+def failures_of_all_kinds(pod: Object) -> int:
+    return failure_count(pod) + ignored_failure_count(pod)
+
+
+def _count(pod: Object, annotation: str) -> int:
+    text = (pod["metadata"].get("annotations") or {}).get(annotation, "")
     return int(text) if text.isdecimal() else 0
 
 

@@ -180,7 +180,12 @@ class Backoff:
             self.last = at if failed else None
 
     def left_s(self, now: datetime) -> float:
-        if self.last is None or not self.failures:
-            return 0.0
-        delay_s = min(BACKOFF_INITIAL_S * 2.0 ** min(self.failures - 1, 10), BACKOFF_MAX_S)
-        return max(0.0, delay_s - (now - self.last).total_seconds())
+        return 0.0 if self.last is None else backoff_left_s(self.failures, self.last, now)
+
+
+def backoff_left_s(failures: int, last: datetime, now: datetime) -> float:
+    """Seconds until another try after so many failures, the last of them at `last`."""
+    if not failures:
+        return 0.0
+    delay_s = min(BACKOFF_INITIAL_S * 2.0 ** min(failures - 1, 10), BACKOFF_MAX_S)
+    return max(0.0, delay_s - (now - last).total_seconds())

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from cluster.api.objects import Object
 from cluster.controllers.job import indexes
+from cluster.controllers.job.delays import counts_for_replacement, has_limit_per_index
 from cluster.controllers.job.tally import FINALIZER
 from cluster.reconcile.template import pod_from
 
@@ -19,14 +18,17 @@ def job_pod(job: Object) -> Object:
     return pod
 
 
-def indexed_pod(job: Object, index: int, earlier: Sequence[Object]) -> Object:
-    """The pod of one index. `earlier`: the Job's pods, for how often this index has failed."""
+def indexed_pod(job: Object, index: int, replaced: Object | None) -> Object:
+    """The pod of one index. `replaced`: the failed pod whose count it carries on."""
     pod = job_pod(job)
     meta, name = pod["metadata"], f"{job['metadata']['name']}-{index}"
     meta["generateName"] = f"{name}-"
     annotations = {**(meta.get("annotations") or {}), indexes.INDEX: str(index)}
-    if job["spec"].get("backoffLimitPerIndex") is not None:
-        annotations[indexes.FAILURE_COUNT] = str(_failures(index, earlier))
+    if has_limit_per_index(job):
+        failed, ignored = counts_for_replacement(job, replaced)
+        annotations[indexes.FAILURE_COUNT] = str(failed)
+        if ignored:
+            annotations[indexes.IGNORED_FAILURE_COUNT] = str(ignored)
     meta["annotations"] = annotations
     meta["labels"] = {**(meta.get("labels") or {}), indexes.INDEX: str(index)}
     spec = pod["spec"] | {"hostname": name}
@@ -35,15 +37,6 @@ def indexed_pod(job: Object, index: int, earlier: Sequence[Object]) -> Object:
             spec[part] = [_with_index(container) for container in spec[part]]
     pod["spec"] = spec
     return pod
-
-
-def _failures(index: int, earlier: Sequence[Object]) -> int:
-    counts = [
-        indexes.failure_count(pod) + 1
-        for pod in earlier
-        if indexes.index_of(pod) == index and pod.get("status", {}).get("phase") == "Failed"
-    ]
-    return max(counts, default=0)
 
 
 def _with_index(container: Object) -> Object:
