@@ -440,6 +440,9 @@ class NodeActor(Actor[NodeMessage]):
         event = AgentEvent(
             epoch=self._epoch, uid=uid, type=type, reason=reason, message=message, field_path=field_path
         )
+        say = self.context.log.info if type == "Normal" else self.context.log.warning
+        known = self._pods.get(uid)
+        say(reason, pod=f"{known[1].namespace}/{known[1].name}" if known else uid, message=message)
         if self._session:
             self._tell(event)
         else:

@@ -140,6 +140,7 @@ class EmbeddedBroker:
     def _settings(self) -> dict[str, Any]:
         return {
             "server_name": "kubemu",
+            "logtime_utc": True,
             # The listener of NATS' own protocol can't be switched off; no user may use it.
             "listen": "127.0.0.1:-1",
             "max_payload": MAX_PAYLOAD_BYTES,

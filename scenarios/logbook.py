@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import json
+import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,10 @@ from typing import Any
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FOLLOW_PERIOD_S = 0.2
+
+_NATS_LINE = re.compile(r"\[\d+\] (\d+)/(\d+)/(\d+) ([\d:.]+) \[(\w+)\] (.*)")
+_NATS_LEVELS = {"INF": "debug", "WRN": "warning", "ERR": "error", "FTL": "critical"}
+"""What the embedded broker finds worth telling, a cluster's user mostly does not."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -77,10 +82,23 @@ class _File:
         except json.JSONDecodeError:
             fields = None
         if not isinstance(fields, dict):
-            fields = {"event": text}
+            fields = _nats_fields(text) or {"event": text}
         self._time = str(fields.setdefault("time", self._time))
         fields.setdefault("component", self._path.stem)
         return Line(self._time, self._path.stem, self._number, fields)
+
+
+def _nats_fields(text: str) -> dict[str, Any] | None:
+    """A line of the embedded broker, which has a form of its own."""
+    found = _NATS_LINE.fullmatch(text)
+    if found is None:
+        return None
+    year, month, day, clock, level, event = found.groups()
+    return {
+        "time": f"{year}-{month}-{day}T{clock}Z",
+        "level": _NATS_LEVELS.get(level, "debug"),
+        "event": event,
+    }
 
 
 class Logbook:

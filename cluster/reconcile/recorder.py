@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Literal
 
+from structlog.typing import FilteringBoundLogger
+
 from broker.cause import caused_by, current_cause
 from broker.clock import Clock
 from cluster.api import kinds
@@ -25,7 +27,11 @@ EventType = Literal["Normal", "Warning"]
 class Recorder:
     """Events of one component."""
 
-    def __init__(self, client: ApiClient, component: str, clock: Clock) -> None:
+    def __init__(
+        self, client: ApiClient, component: str, clock: Clock, log: FilteringBoundLogger | None = None
+    ) -> None:
+        """With a `log`, each event is a line there too."""
+        self._log = log.bind(component=component) if log is not None else None
         self._client = client
         self._component = component
         self._clock = clock
@@ -58,6 +64,10 @@ class Recorder:
             "reportingComponent": self._component,
             "reportingInstance": "",
         }
+        if self._log is not None:
+            say = self._log.info if type == "Normal" else self._log.warning
+            subject = f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else meta["name"]
+            say(reason, **{obj["kind"].lower(): subject}, message=message)
         try:
             self._line.put_nowait((event, self._clock.monotonic(), current_cause()))
         except asyncio.QueueFull:

@@ -62,7 +62,7 @@ class World:
         """The one recorder of this component."""
         recorder = self._recorders.get(component)
         if recorder is None:
-            recorder = Recorder(self.client_as(component), component, self.clock)
+            recorder = Recorder(self.client_as(component), component, self.clock, self.log)
             self._recorders[component] = recorder
             if self._launch is not None:
                 self._launch(f"recorder-{component}", recorder.run())
