@@ -44,7 +44,7 @@ from cluster.api.wire import (
 )
 
 FLUSH_S = 0.02
-"""How long a status waits for others of the same moment."""
+"""How long a status or an event waits for others of the same moment: a pod's start is one packet."""
 ACKNOWLEDGE_S = 10.0
 """A report that is not stored by then was lost: register again."""
 REGISTER_RETRY_S = 5.0
@@ -53,7 +53,7 @@ ANSWER_S = 0.2
 """A registration this young was sent to the controller manager that is now seen."""
 USAGE_PERIOD_S = 5.0
 MAX_WAITING_EVENTS = 500
-"""Events kept while there is no session; the oldest go first."""
+"""Events kept for the next flush or, while there is none, for the next session; the oldest go first."""
 MAX_STREAMS = 200
 SESSIONS_REMEMBERED = 64
 POD_RESTART = Restart(limit=1_000_000, backoff_max_s=60.0)
@@ -286,9 +286,7 @@ class NodeActor(Actor[NodeMessage]):
             self._tell(report)
         self._expect_acknowledgement()
         self._introduce()
-        for event in self._events:
-            self._tell(event)
-        self._events.clear()
+        self._tell_events()
         self._images_told = None
         self._beat(first=True)
 
@@ -443,10 +441,10 @@ class NodeActor(Actor[NodeMessage]):
         say = self.context.log.info if type == "Normal" else self.context.log.warning
         known = self._pods.get(uid)
         say(reason, pod=f"{known[1].namespace}/{known[1].name}" if known else uid, message=message)
-        if self._session:
-            self._tell(event)
-        else:
-            self._events.append(event)
+        self._events.append(event)
+        self._flush_soon()
+        if self._session and len(self._events) == MAX_WAITING_EVENTS:
+            self._tell_events()
 
     def probe_failed(self, uid: str, container: str, probe: str, restart_count: int, message: str) -> None:
         if self._asked_since is None:
@@ -475,11 +473,18 @@ class NodeActor(Actor[NodeMessage]):
 
     def _flush(self) -> None:
         self._flush_due = False
+        if self._session:
+            self._tell_events()
         if not self._outbox.pending:
             return
         for report in self._outbox.take():
             self._tell(report)
         self._expect_acknowledgement()
+
+    def _tell_events(self) -> None:
+        for event in self._events:
+            self._tell(event)
+        self._events.clear()
 
     def _expect_acknowledgement(self) -> None:
         if not self._acknowledge_due:

@@ -156,19 +156,21 @@ class ReplicaSets:
         failure: Failure | None = None
         again_s: float | None = None
         if "deletionTimestamp" not in replica_set["metadata"]:
-            failure, again_s = await self._scale(replica_set, mine)
-            mine = self._current(replica_set, selector)
+            steps = self._steps(replica_set, mine)
+            if steps.create or steps.delete:
+                failure, again_s = await self._carry_out(replica_set, steps)
+                mine = self._current(replica_set, selector)
         await self._write_status(replica_set, mine, failure)
         if failure is not None and not is_namespace_terminating(failure.error):
             raise failure.error
         return again_s if again_s is not None else self._next_look(replica_set, mine)
 
-    async def _scale(
-        self, replica_set: Object, mine: Sequence[Object]
-    ) -> tuple[Failure | None, float | None]:
+    def _steps(self, replica_set: Object, mine: Sequence[Object]) -> Plan:
         wanted = replica_set["spec"].get("replicas", 1)
         active = [pod for pod in mine if pods.is_active(pod)]
-        steps = plan(wanted, active, lambda: self._related(replica_set), self._clock.now())
+        return plan(wanted, active, lambda: self._related(replica_set), self._clock.now())
+
+    async def _carry_out(self, replica_set: Object, steps: Plan) -> tuple[Failure | None, float | None]:
         again_s = 0.0 if len(steps.delete) == IN_FLIGHT_LIMIT or steps.create == IN_FLIGHT_LIMIT else None
         if steps.create:
             template = replica_set["spec"]["template"]

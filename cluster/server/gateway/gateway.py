@@ -44,12 +44,14 @@ from cluster.server.gateway.node_streams import NodeStream, NodeStreamTable, Tel
 from cluster.server.gateway.pool import Pool
 from cluster.server.gateway.restarts import restart_order
 from cluster.server.gateway.statuses import StatusWriter
-from cluster.server.gateway.wanted import Delta, Wanted
+from cluster.server.gateway.wanted import Delta, Wanted, sendable
 from cluster.store.entry import Change
 from cluster.store.store import Store
 
 COALESCE_S = 0.002
 """How long changes are collected before they are sent to nodes."""
+ACKNOWLEDGE_S = 0.1
+"""How long acknowledgements of a node's reports are collected. An agent waits a hundred times as long."""
 WORKERS = 64
 PATIENCE_HEARTBEATS = 3.0
 """Heartbeats within which an agent must have applied what it was sent."""
@@ -102,6 +104,8 @@ class Gateway:
         self._asked_again: dict[str, float] = {}
         self._session_count = 0
         self._flush_due = False
+        self._stored: dict[str, tuple[Session, int]] = {}
+        """By node: reports to acknowledge."""
         self._unsubscribe: Callable[[], None] | None = None
         self.counts: Counter[str] = Counter()
         """Messages by what became of them, for metrics and logs."""
@@ -221,7 +225,7 @@ class Gateway:
         )
         self._wanted.take(node)
         entries = self._wanted.everything(node)
-        self._send(session, Delta(), [(e.object, len(e.json)) for e in entries], full=True)
+        self._send(session, Delta(), [sendable(entry) for entry in entries], full=True)
 
     def _again(self, node: str, reason: str) -> None:
         now = self._clock.monotonic()
@@ -273,13 +277,17 @@ class Gateway:
     def _settled(self, session: Session, sequence: int, pods: int) -> None:
         number = books.settle(session, sequence, pods)
         if number is not None and self._sessions.get(session.node) is session:
-            self._acknowledge(session, number)
+            if not self._stored:
+                asyncio.get_running_loop().call_later(ACKNOWLEDGE_S, self._acknowledge)
+            self._stored[session.node] = (session, number)
 
-    def _acknowledge(self, session: Session, sequence: int) -> None:
-        self._tell(
-            session.node,
-            wire.StatusesStored(epoch=session.epoch, session=session.id, sequence=sequence),
-        )
+    def _acknowledge(self) -> None:
+        stored, self._stored = self._stored, {}
+        for node, (session, sequence) in stored.items():
+            if self._sessions.get(node) is session:
+                self._tell(
+                    node, wire.StatusesStored(epoch=session.epoch, session=session.id, sequence=sequence)
+                )
 
     def _on_event(self, node: str, message: wire.AgentEvent) -> None:
         if message.uid:

@@ -39,7 +39,7 @@ class Delta:
     def items(self) -> list[tuple[Object, int]]:
         """The objects to set with their sizes in bytes, configuration before the pods that need it."""
         ordered = sorted(self.set.values(), key=lambda entry: entry.qualified == "pods")
-        return [(entry.object, len(entry.json)) for entry in ordered]
+        return [sendable(entry) for entry in ordered]
 
     def put(self, identity: Id, entry: Entry) -> None:
         self.removed.pop(identity, None)
@@ -176,6 +176,14 @@ class Wanted:
         if delta is None:
             delta = self.deltas[node] = Delta()
         return delta
+
+
+def sendable(entry: Entry) -> tuple[Object, int]:
+    """The object as agents get it and (an upper bound of) its size in bytes. Who set which field is no
+    concern of a node, and is as long as the rest."""
+    obj = entry.object
+    metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    return {**obj, "metadata": metadata}, len(entry.json)
 
 
 def news_for_agent(old: Object, new: Object) -> bool:
