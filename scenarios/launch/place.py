@@ -75,6 +75,12 @@ def read_state(directory: Path) -> State | None:
 
 
 def alive(pid: int) -> bool:
+    """Whether the process runs; one that only waits to be reaped does not."""
+    try:
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return False
+    except FileNotFoundError:
+        pass  # no such process, or no such file system: the signal tells
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -68,9 +68,5 @@ def test_a_second_read_gives_only_what_came_since(tmp_path: Path) -> None:
 def test_rendering_names_process_event_and_fields(tmp_path: Path) -> None:
     write(tmp_path, "node-1", at(1, "Started", pod="default/web", cause="w-7"))
     (line,) = Logbook(tmp_path).read(Filter())
-    assert (
-        render(line, colours=False)
-        == "00:00:01.000 info    node-1             Started  component=node-1 pod=default/web cause=w-7".replace(
-            "component=node-1 ", ""
-        )
-    )
+    text = "00:00:01.000 info    node-1             Started  pod=default/web cause=w-7"
+    assert render(line, colours=False) == text
