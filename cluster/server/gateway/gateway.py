@@ -50,8 +50,8 @@ from cluster.store.store import Store
 
 COALESCE_S = 0.002
 """How long changes are collected before they are sent to nodes."""
-ACKNOWLEDGE_S = 0.1
-"""How long acknowledgements of a node's reports are collected. An agent waits a hundred times as long."""
+ACKNOWLEDGE_S = 1.0
+"""How long acknowledgements of a node's reports are collected. An agent waits ten times as long."""
 WORKERS = 64
 PATIENCE_HEARTBEATS = 3.0
 """Heartbeats within which an agent must have applied what it was sent."""
