@@ -92,6 +92,7 @@ async def _run(settings: Settings, clock: SystemClock, log: FilteringBoundLogger
         trust=Trust(
             service_account_key=SigningKey.from_pem(pki.service_account_key.read_bytes()),
             cluster_ca=pki.authority_pem.decode(),
+            sign=pki.sign,
         ),
     )
     server = ApiServer(

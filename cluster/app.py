@@ -19,13 +19,14 @@ from broker.transport.link import Transport
 from cluster.api.kinds import NODE_METRICS, POD_METRICS
 from cluster.api.registry import Registry
 from cluster.controllers.registry import all_controllers
-from cluster.reconcile.world import Background, World
+from cluster.reconcile.world import Background, Sign, World
 from cluster.scheduler.scheduler import Scheduler
 from cluster.server.auth.authenticate import read_token_file
 from cluster.server.auth.bootstrap import bootstrap_policy
 from cluster.server.auth.identity import Identity
 from cluster.server.auth.tokens import SigningKey
 from cluster.server.bootstrap import bootstrap_objects
+from cluster.server.custom.definitions import Definitions
 from cluster.server.gateway import Gateway
 from cluster.server.local import LocalClient
 from cluster.server.usage import Usage
@@ -45,6 +46,8 @@ class Trust:
     service_account_key: SigningKey
     cluster_ca: str = ""
     """PEM, for the kube-root-ca.crt ConfigMaps."""
+    sign: Sign | None = None
+    """Signs the certificates that clients ask for."""
 
 
 class ControlPlane:
@@ -105,7 +108,15 @@ class ControlPlane:
             registry=self.registry,
             metrics=usage,
             cluster_ca=trust.cluster_ca,
+            sign=trust.sign,
             cluster_cidr=settings.cluster_cidr,
+        )
+        self.definitions = Definitions(
+            self.store,
+            self.registry,
+            self.client(ADMINISTRATOR),
+            clock=clock,
+            log=log.bind(component="definitions"),
         )
         self.system = ActorSystem(clock=clock, chance=chance.fork("actors"), log=log)
         self._tasks = Tasks()
@@ -124,6 +135,7 @@ class ControlPlane:
             port=self._settings.port or DEFAULT_PORT,
         )
         await bootstrap_policy(administrator, self.store)
+        await self.definitions.start()
         await self.gateway.start()
         self.system.spawn("informers", lambda: Background(self.world))
         for name, factory in all_controllers(self.world):
@@ -131,11 +143,13 @@ class ControlPlane:
         self.system.spawn("scheduler", lambda: Scheduler(self.world))
         self._tasks.start("gateway-failure", self.gateway.failed())
         self._tasks.start("actors-failure", self.system.failed())
+        self._tasks.start("definitions-failure", self.definitions.failed())
 
     async def stop(self) -> None:
         """Everything written is durable afterwards."""
         await self._tasks.close()
         await self.system.stop()
+        await self.definitions.stop()
         await self.gateway.stop()
         self.verbs.close()
         self.store.close()

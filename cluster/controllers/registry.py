@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from cluster.controllers import (
     autoscaler,
+    certificates,
     cronjob,
     daemonset,
     deployment,
@@ -52,6 +53,7 @@ _CONTROLLERS: dict[str, Callable[[World], Controller[Any]]] = {
     disruption.NAME: disruption.controller,
     resource_quota.NAME: resource_quota.controller,
     ttl_after_finished.NAME: ttl_after_finished.controller,
+    certificates.NAME: certificates.controller,
     event_expiry.NAME: event_expiry.controller,
     role_aggregation.NAME: role_aggregation.controller,
     node_ipam.NAME: node_ipam.controller,

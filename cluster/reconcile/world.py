@@ -6,8 +6,9 @@ between starts tasks: informers and recorders, also those asked for later, run b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
@@ -20,6 +21,13 @@ from cluster.api.timings import Timings
 from cluster.reconcile.informers import Informers, Launch, WriteThrough
 from cluster.reconcile.metrics import Metrics, NoMetrics
 from cluster.reconcile.recorder import Recorder
+
+
+class Sign(Protocol):
+    """The cluster's certificate authority, as the signing controller sees it."""
+
+    def __call__(self, request_pem: bytes, usages: Sequence[str], life: timedelta, now: datetime) -> bytes:
+        """The certificate as PEM. Raises ValueError for a request that can't be signed."""
 
 
 class World:
@@ -36,11 +44,13 @@ class World:
         registry: Registry,
         metrics: Metrics | None = None,
         cluster_ca: str = "",
+        sign: Sign | None = None,
         cluster_cidr: str = "10.244.0.0/16",
     ) -> None:
         """`client` acts as an administrator. `cluster_ca`: PEM of the certificate authority that pods
         trust (kube-root-ca.crt). `cluster_cidr`: addresses of pods,
-        shared out among the nodes. `metrics`: usage of pods, for the autoscaler."""
+        shared out among the nodes. `metrics`: usage of pods, for the autoscaler. `sign`: None for a
+        cluster without keys (a simulation), where approved signing requests stay without a certificate."""
         self.informers = Informers(client)
         self.client: ApiClient = WriteThrough(client, self.informers)
         self.clock = clock
@@ -50,6 +60,7 @@ class World:
         self.registry = registry
         self.metrics: Metrics = metrics if metrics is not None else NoMetrics()
         self.cluster_ca = cluster_ca
+        self.sign = sign
         self.cluster_cidr = cluster_cidr
         self._recorders: dict[str, Recorder] = {}
         self._launch: Launch | None = None

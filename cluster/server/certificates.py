@@ -59,6 +59,10 @@ class Pki:
     admin: Pair
     service_account_key: Path
 
+    def sign(self, request_pem: bytes, usages: Sequence[str], life: timedelta, now: datetime) -> bytes:
+        """Implements `cluster.reconcile.world.Sign`: a certificate for a signing request."""
+        return _sign_request(self.authority, request_pem, usages, life, now)
+
     @property
     def authority_pem(self) -> bytes:
         return self.authority.certificate.read_bytes()
@@ -211,6 +215,42 @@ def _issue_client(pki: Pki, pair: Pair, user: str, groups: Sequence[str], now: d
     key = _new_key()
     builder = _leaf(authority, key, _subject(user, groups), ExtendedKeyUsageOID.CLIENT_AUTH, now)
     _sign_and_write(builder, key, authority_key, pair)
+
+
+_USAGES = {"client auth": "CLIENT_AUTH", "server auth": "SERVER_AUTH"}
+
+
+def _sign_request(
+    authority_pair: Pair, request_pem: bytes, usages: Sequence[str], life: timedelta, now: datetime
+) -> bytes:
+    """Raises ValueError for what is no signing request or is not signed by its own key."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    authority, authority_key = _load_authority(authority_pair)
+    request = x509.load_pem_x509_csr(request_pem)
+    if not request.is_signature_valid:
+        raise ValueError("unable to verify certificate request signature")
+    purposes = [getattr(ExtendedKeyUsageOID, _USAGES[usage]) for usage in usages if usage in _USAGES]
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(request.subject)
+        .issuer_name(authority.subject)
+        .public_key(request.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATE)
+        .not_valid_after(min(now + life, authority.not_valid_after_utc))
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    )
+    if purposes:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+    for extension in request.extensions:
+        if isinstance(extension.value, x509.SubjectAlternativeName):
+            builder = builder.add_extension(extension.value, critical=False)
+    signed = builder.sign(authority_key, hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM)
 
 
 def _leaf(

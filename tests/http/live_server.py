@@ -139,6 +139,7 @@ async def live_server(folder: Path) -> AsyncIterator[LiveServer]:
         trust=Trust(
             service_account_key=SigningKey.from_pem(pki.service_account_key.read_bytes()),
             cluster_ca=pki.authority_pem.decode(),
+            sign=pki.sign,
         ),
         verify=True,
     )

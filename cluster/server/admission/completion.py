@@ -1,5 +1,6 @@
 """Small mutating plugins that complete objects from what else is in the cluster: taints of new nodes,
-the default storage and ingress classes, and the finalizers that protect volumes in use."""
+the default storage and ingress classes, the finalizers that protect volumes in use, and who asks for a
+certificate (in Kubernetes not a plugin, but the kind's own strategy)."""
 
 from __future__ import annotations
 
@@ -31,6 +32,20 @@ def protect_storage(setting: Setting, request: Request) -> None:
     metadata = request.object["metadata"]
     if finalizer not in (metadata.get("finalizers") or ()):
         metadata["finalizers"] = [*(metadata.get("finalizers") or ()), finalizer]
+
+
+def set_requester(setting: Setting, request: Request) -> None:
+    """Who asks for a certificate is who sends the request, whatever the body says."""
+    user, spec = request.call.user, request.object["spec"]
+    for name in ("username", "uid", "groups", "extra"):
+        spec.pop(name, None)
+    spec["username"] = user.name
+    if user.uid:
+        spec["uid"] = user.uid
+    if user.groups:
+        spec["groups"] = list(user.groups)
+    if user.extra:
+        spec["extra"] = {key: list(values) for key, values in user.extra.items()}
 
 
 def set_storage_class(setting: Setting, request: Request) -> None:

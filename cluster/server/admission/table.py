@@ -6,6 +6,7 @@ from cluster.server.admission.chain import Step, StepFunction
 from cluster.server.admission.completion import (
     protect_storage,
     set_ingress_class,
+    set_requester,
     set_storage_class,
     taint_new_node,
 )
@@ -22,6 +23,7 @@ _CREATE, _UPDATE, _DELETE = Operation.CREATE, Operation.UPDATE, Operation.DELETE
 _PODS = ("pods",)
 _CLAIMS = ("persistentvolumeclaims",)
 _CLASSES = ("priorityclasses.scheduling.k8s.io",)
+_SIGNING_REQUESTS = ("certificatesigningrequests.certificates.k8s.io",)
 _WITH_TEMPLATE = (
     "pods", "replicationcontrollers", "podtemplates", "replicasets.apps", "deployments.apps",
     "statefulsets.apps", "daemonsets.apps", "jobs.batch", "cronjobs.batch",
@@ -50,6 +52,7 @@ MUTATING: tuple[Step, ...] = (
     _step("StorageObjectInUseProtection", protect_storage, _MAKES, (*_CLAIMS, "persistentvolumes")),
     _step("DefaultStorageClass", set_storage_class, _MAKES, _CLAIMS),
     _step("DefaultIngressClass", set_ingress_class, _MAKES, ("ingresses.networking.k8s.io",)),
+    _step("CertificateRequester", set_requester, _MAKES, _SIGNING_REQUESTS),
 )
 VALIDATING: tuple[Step, ...] = (
     _step("NamespaceLifecycle", protect_namespace, (_DELETE,), ("namespaces",)),
