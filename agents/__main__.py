@@ -19,6 +19,7 @@ from structlog.typing import FilteringBoundLogger
 from agents.app import AgentNode, build_node
 from agents.behaviour import BehaviourError, Library, load_library
 from agents.loopback import LoopbackNetwork
+from agents.services.dataplane import Dataplane
 from agents.settings import AgentSettings, SettingsError, parse_settings
 from broker import garbage
 from broker import log as logging
@@ -51,7 +52,8 @@ def main() -> int:
 async def _run(
     settings: AgentSettings, library: Library, rules: LinkRules, clock: Clock, log: FilteringBoundLogger
 ) -> int:
-    nodes = _build(settings, library, rules, clock, log)
+    services = Dataplane(LoopbackNetwork(), log=log)
+    nodes = _build(settings, library, rules, clock, log, services)
     garbage.settle()
     stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -61,6 +63,7 @@ async def _run(
 
     _handle_signals(stop, settings, rules, log)
     tasks = Tasks()
+    tasks.start("services", services.failed())
     slots = asyncio.Semaphore(CONNECTING)
     for node in nodes:
         tasks.start(f"node {node.name}", _live(node, slots))
@@ -70,6 +73,7 @@ async def _run(
     error = failure.exception() if failure.done() else None
     await tasks.close()
     await settled(failure)
+    await services.close()
     for stop_of_node in [start_task(f"stop {node.name}", node.stop()) for node in reversed(nodes)]:
         await settled(stop_of_node)
     if error is not None:
@@ -84,10 +88,14 @@ def _trace(error: BaseException) -> BaseException | None:
 
 
 def _build(
-    settings: AgentSettings, library: Library, rules: LinkRules, clock: Clock, log: FilteringBoundLogger
+    settings: AgentSettings,
+    library: Library,
+    rules: LinkRules,
+    clock: Clock,
+    log: FilteringBoundLogger,
+    services: Dataplane,
 ) -> list[AgentNode]:
     chance = Chance.from_entropy()
-    network = LoopbackNetwork()
     nodes = []
     for name in settings.nodes:
         link = MqttTransport(
@@ -104,7 +112,8 @@ def _build(
                 name,
                 cluster=settings.cluster,
                 transport=link,
-                network=network,
+                network=services.plain,
+                services=services,
                 library=library,
                 machine=settings.machine,
                 timings=settings.timings,

@@ -13,6 +13,7 @@ from agents.host import PodView
 from agents.network import Network
 from agents.node import Connected, ControlSeen, NodeActor
 from agents.runtime import Runtime
+from agents.services.dataplane import Dataplane
 from agents.settings import Machine
 from broker import topics
 from broker.chance import Chance
@@ -35,7 +36,9 @@ class NodeParts:
     epoch: str
     transport: Transport
     runtime: Runtime
-    network: Network
+    services: Dataplane
+    owns_services: bool
+    """Nobody else uses them: they end with the node."""
     machine: Machine
     timings: Timings
     clock: Clock
@@ -51,6 +54,7 @@ class AgentNode:
         self.epoch = parts.epoch
         self._transport = parts.transport
         self._runtime = parts.runtime
+        self._services = parts.services if parts.owns_services else None
         self._tasks = Tasks()
         self._presence = topics.node_presence(parts.cluster, parts.name)
         self._system = ActorSystem(clock=parts.clock, chance=parts.chance, log=parts.log)
@@ -74,7 +78,7 @@ class AgentNode:
             epoch=parts.epoch,
             tell=self._peer.tell,
             runtime=parts.runtime,
-            network=parts.network,
+            services=parts.services,
             size=parts.machine,
             timings=parts.timings,
             runtime_version=f"{NAME}://{VERSION}",
@@ -104,9 +108,13 @@ class AgentNode:
         """Waits for an error that nobody below could heal, and raises it; returns once stopped."""
         self._tasks.start("runtime", self._runtime.failed())
         self._tasks.start("actors", self._system.failed())
+        if self._services is not None:
+            self._tasks.start("services", self._services.failed())
         await self._tasks.failed()
 
     async def _halt(self) -> None:
+        if self._services is not None:
+            await self._services.close()
         await self._system.stop()
         await self._runtime.close()
         await self._tasks.close()
@@ -135,8 +143,13 @@ def build_node(
     clock: Clock,
     chance: Chance,
     log: FilteringBoundLogger,
+    services: Dataplane | None = None,
 ) -> AgentNode:
-    """A node with the emulated runtime, not yet started. Each call draws a new epoch from `chance`."""
+    """A node with the emulated runtime, not yet started. Each call draws a new epoch from `chance`.
+    `services`: of a process with several nodes, over the same network; the caller closes them."""
+    owns_services = services is None
+    if services is None:
+        services = Dataplane(network, log=log.bind(node=name))
     epoch = chance.name_suffix(10)
     own = chance.fork(f"{name}/{epoch}")
     return AgentNode(
@@ -145,8 +158,9 @@ def build_node(
             name=name,
             epoch=epoch,
             transport=transport,
-            runtime=EmulatedRuntime(network, library, clock=clock, chance=own.fork("runtime")),
-            network=network,
+            runtime=EmulatedRuntime(services.network, library, clock=clock, chance=own.fork("runtime")),
+            services=services,
+            owns_services=owns_services,
             machine=machine,
             timings=timings,
             clock=clock,

@@ -21,6 +21,7 @@ from agents.network import Network
 from agents.outbox import Outbox
 from agents.podactor import PodActor, PodMessage, PodRemoved, PodUpdated
 from agents.runtime import Runtime
+from agents.services.dataplane import Dataplane
 from agents.settings import Machine
 from agents.steps import ConfigChanged
 from agents.streams import AgentStream
@@ -126,7 +127,7 @@ class NodeActor(Actor[NodeMessage]):
         epoch: str,
         tell: Callable[[Any], None],
         runtime: Runtime,
-        network: Network,
+        services: Dataplane,
         size: Machine,
         timings: Timings,
         runtime_version: str,
@@ -135,7 +136,8 @@ class NodeActor(Actor[NodeMessage]):
         self._epoch = epoch
         self._tell = tell
         self._runtime = runtime
-        self._network = network
+        self._services = services
+        self._network = services.network
         self._size = size
         self._timings = timings
         self._runtime_version = runtime_version
@@ -276,6 +278,7 @@ class NodeActor(Actor[NodeMessage]):
             self._ip = self._addresses.gateway
             self._register()
             return
+        self._services.join(self._name, self._ip, cidr)
         self.context.cancel("register")
         self._retry_s = REGISTER_RETRY_S
         self._session = message.session
@@ -357,6 +360,8 @@ class NodeActor(Actor[NodeMessage]):
                 pass
 
     def _apply(self, changes: Changes, *, full: bool) -> None:
+        if changes.others:
+            self._services.take(self._name, self._desired, changes.others)
         for uid in changes.gone:
             self._left.pop(uid, None)
             if uid in self._pods:

@@ -1,0 +1,126 @@
+"""What an agent process does for the cluster's network besides its pods: Services, DNS, ingress, policy.
+
+One per process (in a simulation per node, since a simulated machine dies alone). Nodes of the process join
+when they know their addresses; the first of them also tells what the control plane sent, for all get the
+same. Divergence: in a process of several nodes, a partition of that first one leaves the others with what
+was known before.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network
+from typing import Protocol
+
+from structlog.typing import FilteringBoundLogger
+
+from agents.network import Network
+from agents.services.frontends import Frontends
+from agents.services.podnetwork import PodNetwork
+from agents.services.policy import KIND as TRAFFIC_RULES
+from agents.services.policy import Policies
+from agents.services.table import Address, Entry, Frontend, ServiceTable
+from broker.supervision import Tasks
+from cluster.api.objects import Key, Object
+
+Name = tuple[str, str, str]
+
+
+class Known(Protocol):
+    """The objects that a node was sent."""
+
+    def lookup(self, kind: str, namespace: str, name: str) -> Object | None: ...
+
+
+class Dataplane:
+    def __init__(self, network: Network, *, log: FilteringBoundLogger) -> None:
+        self.plain = network
+        self.network = PodNetwork(network, self)
+        """For the pods of this process, their probes and their hooks."""
+        self._tasks = Tasks()
+        self._nodes: dict[str, tuple[str, IPv4Network]] = {}
+        self._teller = ""
+        self.table = ServiceTable(self._node_of)
+        self.policies = Policies()
+        self._frontends = Frontends(network, self._route, self._tasks, log)
+
+    # --- what is known
+
+    def join(self, node: str, ip: str, pod_cidr: str) -> None:
+        """A node of this process has its addresses."""
+        if self._nodes.get(node) == (ip, IPv4Network(pod_cidr)):
+            return
+        self._nodes[node] = (ip, IPv4Network(pod_cidr))
+        self._teller = self._teller or node
+        self.policies.exempt[ip] = None
+        for key in self.table.services():
+            self._refresh(key)
+
+    def take(self, node: str, known: Known, names: Iterable[Name]) -> None:
+        """These objects came, changed or went."""
+        if node != self._teller:
+            return
+        services: dict[Key, None] = {}
+        for kind, namespace, name in names:
+            obj, key = known.lookup(kind, namespace, name), Key(namespace, name)
+            match kind:
+                case "Service":
+                    if obj is None:
+                        self.table.drop_service(key)
+                    else:
+                        self.table.set_service(obj)
+                    services[key] = None
+                case "EndpointSlice":
+                    owner = (
+                        self.table.drop_slice(namespace, name) if obj is None else self.table.set_slice(obj)
+                    )
+                    if owner is not None:
+                        services[owner] = None
+                case _ if kind == TRAFFIC_RULES:
+                    if obj is None:
+                        self.policies.drop(key)
+                    else:
+                        self.policies.put(obj)
+        for key in services:
+            self._refresh(key)
+
+    def _refresh(self, key: Key) -> None:
+        ips = [ip for ip, _ in self._nodes.values()]
+        self._frontends.want(key, self.table.frontends(key, ips))
+
+    def _node_of(self, ip: str) -> str:
+        if ip:
+            address = IPv4Address(ip)
+            for name, (own, cidr) in self._nodes.items():
+                if ip == own or address in cidr:
+                    return name
+        return self._teller
+
+    # --- connections
+
+    def resolve(self, source: str, ip: str, port: int) -> tuple[str, int]:
+        frontend = self._frontends.find(Address("TCP", ip, port))
+        if frontend is None or frontend.entry is Entry.NODE_PORT:
+            return ip, port
+        target = self._route(frontend, source)
+        if target is None:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+        return target
+
+    def permits(self, source: str, target: str, protocol: str, port: int) -> bool:
+        return self.policies.permits(source, target, protocol, port)
+
+    def _route(self, frontend: Frontend, client: str) -> tuple[str, int] | None:
+        backend = self.table.pick(frontend, client)
+        if backend is None or not self.permits(client, backend.ip, frontend.address.protocol, backend.port):
+            return None
+        return backend.ip, backend.port
+
+    async def close(self) -> None:
+        await self._frontends.close()
+        await self._tasks.close()
+
+    async def failed(self) -> None:
+        """Raises what a bug in the background work raised."""
+        await self._tasks.failed()
