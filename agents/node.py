@@ -231,8 +231,10 @@ class NodeActor(Actor[NodeMessage]):
             self._register()
 
     def _end_session(self) -> None:
+        """Nobody may ever say that there is a new one to register with, so the timer runs again."""
         self._session = ""
         self._outbox.end()
+        self.context.after(self._retry_s, RegisterDue(), key="register")
         if self._silent_since is None:
             self._silent_since = self.context.clock.monotonic()
         for stream in self._streams.values():

@@ -163,7 +163,7 @@ def _workload(name: str, replicas: int, number: int, *, stateful: bool, chance: 
         "template": {
             "metadata": {"labels": {"app": name}},
             "spec": {
-                "terminationGracePeriodSeconds": chance.choice((0, 1, 5)),
+                "terminationGracePeriodSeconds": chance.choice((1, 5) if stateful else (0, 1, 5)),
                 "containers": [_container()],
             },
         },

@@ -355,3 +355,17 @@ def test_wishes_to_register_again_that_cross_a_registration_are_fulfilled_by_it(
         assert world.sessions == before + 1
 
     simulate(story)
+
+
+def test_a_node_that_nobody_tells_of_the_next_controller_manager_finds_it() -> None:
+    """The old one's end is seen, the presence of the new one is lost: the node asks by itself."""
+
+    async def story(world: World) -> None:
+        world.want(make_pod())
+        await world.expect_ready()
+        world.link.publish("kubemu/test/control/presence", wire.OFFLINE, retain=True)
+        await asyncio.sleep(1)
+        world.statuses.clear()
+        await world.expect_ready(within_s=6)
+
+    simulate(story)
