@@ -167,6 +167,8 @@ def _in_v2(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     made = {name: _in_v2(value) for name, value in schema.items() if name not in _ONLY_V3}
+    if isinstance(schema.get("$ref"), str):
+        made["$ref"] = schema["$ref"].replace(_PREFIX["v3"], _PREFIX["v2"])
     if isinstance(schema.get("properties"), dict):
         made["properties"] = {name: _in_v2(value) for name, value in schema["properties"].items()}
     return made

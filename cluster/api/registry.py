@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 from cluster.api import kinds
 from cluster.api.conversion import CONVERSIONS
+from cluster.api.custom import Custom
 from cluster.api.objects import Object
 from cluster.api.resource import Resource
 
@@ -31,6 +32,7 @@ class Registry:
         self._by_kind: dict[tuple[str, str], Resource] = {}
         self._stored_as = dict(_STORED_AS)
         self._conversions: dict[tuple[str, str, str], Conversion] = dict(CONVERSIONS)
+        self._custom: dict[tuple[str, str, str], Custom] = {}
         for resource in resources:
             self.add(resource)
 
@@ -43,7 +45,13 @@ class Registry:
     def all(self) -> tuple[Resource, ...]:
         return tuple(self._by_path.values())
 
-    def add(self, resource: Resource, *, stored_as: Resource | None = None) -> None:
+    def custom_of(self, resource: Resource) -> Custom | None:
+        """What the definition of a custom kind says of this version; None for built-in kinds."""
+        return self._custom.get(_path(resource)) if self._custom else None
+
+    def add(
+        self, resource: Resource, *, stored_as: Resource | None = None, custom: Custom | None = None
+    ) -> None:
         """Serves `resource`, in place of an earlier one of the same path. `stored_as`, if it is another
         version of the same kind, is what the store holds; give conversions with `add_conversion`."""
         path = _path(resource)
@@ -51,6 +59,9 @@ class Registry:
             self._by_kind.pop((earlier.api_version, earlier.kind), None)
         self._by_path[path] = resource
         self._by_kind[resource.api_version, resource.kind] = resource
+        if custom is not None:
+            self._custom[path] = custom
+            self._stored_as.pop(path, None)
         if stored_as is not None and stored_as != resource:
             self._stored_as[path] = stored_as
         self.generation += 1
@@ -61,6 +72,7 @@ class Registry:
         if self._by_path.pop(path, None) is None:
             return
         self._by_kind.pop((resource.api_version, resource.kind), None)
+        self._custom.pop(path, None)
         if path not in _STORED_AS:
             self._stored_as.pop(path, None)
         self.generation += 1

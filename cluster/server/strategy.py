@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from cluster.api.client import Propagation
+from cluster.api.custom import Custom
 from cluster.api.facts import Type
 from cluster.api.objects import Object
 from cluster.api.resource import Resource
@@ -45,6 +46,8 @@ class Strategy:
     prepare_create: PrepareCreate | None
     prepare_update: PrepareUpdate | None
     custom: bool
+    kind: Custom | None
+    """Of a custom resource: what its definition says of the version asked for."""
     type: Type | None
     """Of a custom resource, in the version asked for; None for built-in kinds, whose types have names."""
     empty_status: Mapping[str, Any] | None
@@ -112,7 +115,7 @@ _CLIENT_STATUS = frozenset({"nodes"})
 """A node registers with its status in place."""
 
 
-def strategy_of(resource: Resource, *, custom: bool = False, type_: Type | None = None) -> Strategy:
+def strategy_of(resource: Resource, *, custom: bool = False, kind: Custom | None = None) -> Strategy:
     """The strategy of a stored view; `custom` for kinds made by a CustomResourceDefinition."""
     qualified = resource.qualified
     status = "status" in resource.subresources
@@ -131,7 +134,8 @@ def strategy_of(resource: Resource, *, custom: bool = False, type_: Type | None 
         prepare_create=PREPARE_CREATE.get(qualified),
         prepare_update=PREPARE_UPDATE.get(qualified),
         custom=custom,
-        type=type_,
+        kind=kind,
+        type=None if kind is None else kind.type,
         empty_status=None
         if custom or not status or qualified in _CLIENT_STATUS
         else _EMPTY_STATUS.get(qualified, {}),
@@ -177,13 +181,17 @@ _STATUS_KEEPS: dict[str, tuple[str, ...]] = {
 }
 
 
+_NOT_WISHES = frozenset({"metadata", "apiVersion"})
+
+
 def grown_generation(strategy: Strategy, new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     """True if the write changes what the user wants (everything but metadata and status)."""
+    status = "status" if strategy.status or not strategy.custom else ""
     for name, value in new.items():
-        if name != "metadata" and name != "status" and old.get(name) != value:
+        if name not in _NOT_WISHES and name != status and old.get(name) != value:
             return True
     for name in old:
-        if name not in new and name != "status":
+        if name not in new and name != status:
             return True
     if strategy.generation_of_annotations:
         return bool(new["metadata"].get("annotations") != old["metadata"].get("annotations"))

@@ -101,13 +101,34 @@ def _priority_class(obj: Object) -> None:
     obj.setdefault("preemptionPolicy", "PreemptLowerPriority")
 
 
+def _definition(obj: Object) -> None:
+    stored = [version["name"] for version in obj["spec"]["versions"] if version["storage"]]
+    names = {"kind": "", "plural": ""}
+    obj["status"] = {"conditions": None, "acceptedNames": names, "storedVersions": stored}
+
+
+def _definition_update(new: Object, old: Mapping[str, Any]) -> None:
+    """A version that objects are stored in is remembered until somebody says that none are left."""
+    status = new.get("status") or {}
+    known = status.get("storedVersions") or []
+    added = [
+        version["name"]
+        for version in new["spec"]["versions"]
+        if version["storage"] and version["name"] not in known
+    ]
+    if added:
+        new["status"] = {**status, "storedVersions": [*known, *added]}
+
+
 PREPARE_CREATE: dict[str, Callable[[Object], None]] = {
     "pods": _pod,
     "namespaces": _namespace,
     "jobs.batch": _job,
     "priorityclasses.scheduling.k8s.io": _priority_class,
+    "customresourcedefinitions.apiextensions.k8s.io": _definition,
 }
 PREPARE_UPDATE: dict[str, Callable[[Object, Mapping[str, Any]], None]] = {
     "namespaces": _namespace_update,
+    "customresourcedefinitions.apiextensions.k8s.io": _definition_update,
     "certificatesigningrequests.certificates.k8s.io": _certificate_request_update,
 }

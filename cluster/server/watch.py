@@ -31,7 +31,7 @@ _GROUPS = 32
 """Empty groups are swept when there are more of one resource than this, or than twice what was left."""
 
 Predicate = Callable[[Object], bool]
-Convert = Callable[[Object, Resource], Object]
+Convert = Callable[[Object], Object]
 
 
 class Event:
@@ -221,7 +221,7 @@ class _Group:
     def _view(self, entry: Entry) -> Entry:
         if self._convert is None:
             return entry
-        return Entry(entry.qualified, entry.key, self._convert(entry.object, self.resource), entry.revision)
+        return Entry(entry.qualified, entry.key, self._convert(entry.object), entry.revision)
 
 
 GroupKey = tuple[str, str, str, str]

@@ -41,6 +41,14 @@ class Report:
         detail = f"supported values: {choices}" if choices else ""
         self._add("NotSupported", path, f"Unsupported value: {shown(value)}", detail)
 
+    def type_invalid(self, path: str, value: Any, detail: str) -> None:
+        self._add("TypeInvalid", path, f"Invalid value: {shown(value)}", detail)
+
+    def unsupported_json(self, path: str, value: Any, supported: Iterable[Any]) -> None:
+        """Choices of any type."""
+        choices = ", ".join(shown(choice) for choice in supported)
+        self._add("NotSupported", path, f"Unsupported value: {shown(value)}", f"supported values: {choices}")
+
     def duplicate(self, path: str, value: Any) -> None:
         self._add("Duplicate", path, f"Duplicate value: {shown(value)}", "")
 

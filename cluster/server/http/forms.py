@@ -131,7 +131,8 @@ class Forms:
         return _in_version({**made, "metadata": metadata}, form)
 
     def _layout(self, resource: Resource) -> tables.Layout:
-        return tables.layout_of(resource)
+        custom = self._registry.custom_of(resource)
+        return tables.layout_of(resource, None if custom is None else custom.columns)
 
 
 def _join(entries: Sequence[Entry]) -> bytes:

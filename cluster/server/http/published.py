@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from cluster.api import discovery
+from cluster.api.custom.publishing import published_schemas
 from cluster.api.registry import Registry
 
 
@@ -39,7 +40,7 @@ class Published:
     def openapi_v2(self) -> Any:
         from cluster.api import openapi
 
-        return openapi.v2(self._registry)
+        return openapi.v2(self._registry, published_schemas(self._registry))
 
     def openapi_v2_protobuf(self) -> bytes:
         from cluster.api import openapi_protobuf
@@ -49,9 +50,9 @@ class Published:
     def openapi_v3(self) -> Any:
         from cluster.api import openapi
 
-        return openapi.v3_index(self._registry)
+        return openapi.v3_index(self._registry, published_schemas(self._registry))
 
     def openapi_v3_of(self, path: str) -> Any | None:
         from cluster.api import openapi
 
-        return openapi.v3(self._registry, path)
+        return openapi.v3(self._registry, path, published_schemas(self._registry))

@@ -42,7 +42,7 @@ _SUBRESOURCE_VERBS: dict[str, tuple[str, ...]] = {
     "exec": ("get", "create"),
     "attach": ("get", "create"),
     "portforward": ("get", "create"),
-    "proxy": ("get", "create", "update", "patch", "delete"),
+    "proxy": ("get", "create", "update", "patch", "delete", ""),
 }
 
 
@@ -69,6 +69,9 @@ class Resources:
         if resource is None:
             raise path_not_found()
         _check_route(resource, target, verb)
+        custom = self._registry.custom_of(resource)
+        if custom is not None and custom.deprecation:
+            exchange.warnings.append(custom.deprecation)
         call = Call(
             user=exchange.user,
             resource=resource,

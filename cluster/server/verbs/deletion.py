@@ -22,6 +22,8 @@ from cluster.server.verbs.writing import ends_with, overloaded, served
 from cluster.store.entry import Entry
 from cluster.store.store import Overloaded
 
+DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
+CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 
 
@@ -111,6 +113,8 @@ def _delete(
         _mark_namespace(env, new)
     else:
         _mark(env, metadata)
+        if strategy.qualified == DEFINITIONS:
+            _mark_definition(env, new)
     gone = ends_with(new)
     if call.dry_run:
         return _Outcome(Entry(strategy.qualified, current.key, new, current.revision), gone)
@@ -162,6 +166,24 @@ def _set_propagation_finalizers(strategy: Strategy, metadata: Object, options: D
         metadata["finalizers"] = finalizers
     else:
         metadata.pop("finalizers", None)
+
+
+def _mark_definition(env: Environment, new: Object) -> None:
+    """Its objects go first: a finalizer holds the definition until they have."""
+    metadata = new["metadata"]
+    if CLEANUP_FINALIZER in (metadata.get("finalizers") or ()):
+        return
+    metadata["finalizers"] = [*(metadata.get("finalizers") or ()), CLEANUP_FINALIZER]
+    terminating = {
+        "type": "Terminating",
+        "status": "True",
+        "lastTransitionTime": timestamp(env.clock.now()),
+        "reason": "InstanceDeletionPending",
+        "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+    }
+    status = new.get("status") or {}
+    kept = [c for c in status.get("conditions") or () if c["type"] != "Terminating"]
+    new["status"] = {**status, "conditions": [*kept, terminating]}
 
 
 def _mark(env: Environment, metadata: Object) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from broker.chance import Chance
 from broker.clock import Clock
 from cluster.api import kinds
-from cluster.api.facts import Type
 from cluster.api.objects import Object
 from cluster.api.registry import Registry
 from cluster.api.resource import Resource
@@ -24,6 +23,7 @@ _BUILT_IN = frozenset((resource.group, resource.plural) for resource in kinds.BU
 SubresourceHook = Callable[[Call, Entry, Object], Awaitable[Object]]
 """Answers a POST to a subresource that another part implements (serviceaccounts/token): the call, the
 parent, the decoded body."""
+View = Callable[[Object], Object]
 Reviewer = Callable[[Call, Object], Awaitable[Object]]
 """Answers a POST to a kind that is a question and is never stored (TokenReview, SubjectAccessReview)."""
 Computed = Callable[[str], Sequence[Object]]
@@ -44,8 +44,6 @@ class Environment:
     """By qualified."""
     computed: dict[str, Computed] = field(default_factory=dict)
     """By qualified."""
-    types: dict[tuple[str, str, str], Type] = field(default_factory=dict)
-    """Of custom resources, by (group, version, plural); set before the registry gets the resource."""
     _strategies: dict[tuple[str, str, str], Strategy] = field(default_factory=dict)
     _generation: int = -1
 
@@ -59,6 +57,15 @@ class Environment:
         if found is None:
             stored = self.registry.storage_of(resource)
             custom = (stored.group, stored.plural) not in _BUILT_IN
-            type_ = self.types.get((resource.group, resource.version, resource.plural))
-            found = self._strategies[key] = strategy_of(stored, custom=custom, type_=type_)
+            kind = self.registry.custom_of(resource)
+            found = self._strategies[key] = strategy_of(stored, custom=custom, kind=kind)
         return found
+
+    def view(self, resource: Resource) -> View | None:
+        """Turns stored objects into the version that `resource` is; None where they are already."""
+        strategy = self.strategy(resource)
+        if strategy.kind is not None:
+            return strategy.kind.read
+        if strategy.resource is resource:
+            return None
+        return lambda obj: self.registry.convert(obj, resource)

@@ -101,11 +101,9 @@ def predicate(env: Environment, call: Call, label_selector: str, field_selector:
     labels = parse_label_selector(label_selector) if label_selector else None
     fields = None
     if field_selector:
-        resource = call.resource
-        read = parse_field_selector(env, call, field_selector).matcher(resource)
-        stored = env.strategy(resource).resource
-        convert = env.registry.convert
-        fields = read if stored is resource else lambda obj: read(convert(obj, resource))
+        read = parse_field_selector(env, call, field_selector).matcher(call.resource)
+        view = env.view(call.resource)
+        fields = read if view is None else lambda obj: read(view(obj))
     if labels is None:
         return fields
     if fields is None:
@@ -125,7 +123,8 @@ def parse_field_selector(env: Environment, call: Call, text: str) -> Any:
         parsed = parse_fields(text)
     except ValueError as error:
         raise errors.BadRequest(str(error)) from None
-    check_fields(call.resource, parsed)
+    kind = env.strategy(call.resource).kind
+    check_fields(call.resource, parsed, () if kind is None else kind.selectable)
     return parsed
 
 
@@ -197,7 +196,7 @@ def _page(
 
 
 def _served_all(env: Environment, call: Call, entries: Sequence[Entry]) -> Sequence[Entry]:
-    if env.strategy(call.resource).resource is call.resource:
+    if env.view(call.resource) is None:
         return entries
     return [served(env, call, entry) for entry in entries]
 

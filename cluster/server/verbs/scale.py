@@ -7,6 +7,7 @@ from dataclasses import replace as replaced
 from typing import Any
 
 from cluster.api import errors
+from cluster.api.custom import ScalePaths
 from cluster.api.objects import Object
 from cluster.api.selectors import of_map, of_object_form
 from cluster.server.call import Call
@@ -18,7 +19,7 @@ _METADATA = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
 
 async def get(env: Environment, call: Call) -> Entry:
-    return _view(await reading.get(env, replaced(call, subresource="")))
+    return _view(env, call, await reading.get(env, replaced(call, subresource="")))
 
 
 async def update(env: Environment, call: Call, body: Object) -> Entry:
@@ -31,15 +32,40 @@ async def update(env: Environment, call: Call, body: Object) -> Entry:
     replicas = (body.get("spec") or {}).get("replicas", 0)
     _check_replicas(call, replicas)
 
+    paths = _paths(env, call)
+
     def scaled(current: Object) -> Object:
-        new = {**current, "metadata": dict(current["metadata"])}
-        new["spec"] = {**current.get("spec", {}), "replicas": replicas}
+        new = _with({**current, "metadata": dict(current["metadata"])}, paths.replicas, replicas)
         for name in ("resourceVersion", "uid"):
             if metadata.get(name):
                 new["metadata"][name] = metadata[name]
         return new
 
-    return _view(await writing.replace(env, call, scaled))
+    return _view(env, call, await writing.replace(env, call, scaled))
+
+
+_BUILT_IN = ScalePaths(replicas=("spec", "replicas"), status_replicas=("status", "replicas"))
+
+
+def _paths(env: Environment, call: Call) -> ScalePaths:
+    custom = env.registry.custom_of(call.resource)
+    return _BUILT_IN if custom is None or custom.scale is None else custom.scale
+
+
+def _with(obj: Object, path: tuple[str, ...], value: Any) -> Object:
+    """A copy, along the path, with another value at its end."""
+    head, rest = path[0], path[1:]
+    inner = obj.get(head)
+    return obj | {head: _with(inner if isinstance(inner, dict) else {}, rest, value) if rest else value}
+
+
+def _at(obj: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    found: Any = obj
+    for name in path:
+        if not isinstance(found, Mapping):
+            return None
+        found = found.get(name)
+    return found
 
 
 def _check_replicas(call: Call, replicas: Any) -> None:
@@ -57,18 +83,28 @@ def _check_replicas(call: Call, replicas: Any) -> None:
         )
 
 
-def _view(entry: Entry) -> Entry:
+def _view(env: Environment, call: Call, entry: Entry) -> Entry:
     obj = entry.object
+    paths = _paths(env, call)
     metadata = {name: obj["metadata"][name] for name in _METADATA if name in obj["metadata"]}
-    spec, status = obj.get("spec", {}), obj.get("status", {})
+    replicas = _at(obj, paths.replicas)
+    if replicas is None and paths is not _BUILT_IN:
+        raise errors.InternalError(
+            f'Internal error occurred: the spec replicas field ".{".".join(paths.replicas)}" does not exist'
+        )
     scale: Object = {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": metadata,
-        "spec": {"replicas": spec["replicas"]} if spec.get("replicas") else {},
-        "status": {"replicas": status.get("replicas", 0)},
+        "spec": {"replicas": replicas} if replicas else {},
+        "status": {"replicas": _at(obj, paths.status_replicas) or 0},
     }
-    selector = _selector(obj["kind"], spec.get("selector"))
+    if paths.selector:
+        selector = str(_at(obj, paths.selector) or "")
+    elif paths is _BUILT_IN:
+        selector = _selector(obj["kind"], (obj.get("spec") or {}).get("selector"))
+    else:
+        selector = ""
     if selector:
         scale["status"]["selector"] = selector
     return Entry(entry.qualified, entry.key, scale, entry.revision)

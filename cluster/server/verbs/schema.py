@@ -42,13 +42,15 @@ def default(call: Call, strategy: Strategy, obj: Object) -> None:
 
 
 def creation_errors(strategy: Strategy, obj: Object) -> Sequence[Cause]:
-    return validation.validate_create(strategy.resource, obj)
+    causes = validation.validate_create(strategy.resource, obj)
+    return causes if strategy.kind is None else [*causes, *strategy.kind.validate(obj, None)]
 
 
 def update_errors(
     strategy: Strategy, new: Object, old: Mapping[str, Any], subresource: str
 ) -> Sequence[Cause]:
-    return validation.validate_update(strategy.resource, new, dict(old), subresource)
+    causes = validation.validate_update(strategy.resource, new, dict(old), subresource)
+    return causes if strategy.kind is None else [*causes, *strategy.kind.validate(new, old)]
 
 
 def track(

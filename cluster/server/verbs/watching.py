@@ -17,7 +17,7 @@ async def open_watch(env: Environment, hub: WatchHub, call: Call, options: Watch
     fields = _with_name(options.field_selector, call.name)
     key = (call.resource.api_version, call.namespace, options.label_selector, fields)
     matches = predicate(env, call, options.label_selector, fields)
-    convert = None if strategy.resource is call.resource else env.registry.convert
+    convert = env.view(call.resource)
     if revision > env.store.revision:
         raise errors.Timeout(
             f"Too large resource version: {revision}, current: {env.store.revision}",

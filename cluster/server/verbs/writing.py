@@ -65,7 +65,7 @@ async def create_object(env: Environment, call: Call, obj: Object, *, tracked: b
     deduplicate_owners(call, metadata)
     generated = bool(metadata.get("generateName")) and not metadata.get("name")
     fill_new(metadata, clock=env.clock, chance=env.chance)
-    if strategy.empty_status is not None:
+    if strategy.empty_status is not None or (strategy.custom and strategy.status):
         obj.pop("status", None)
     if not tracked:
         schema.track(env, call, strategy, obj, None)
@@ -156,7 +156,8 @@ async def replace(env: Environment, call: Call, change: Change, *, tracked: bool
         current = env.store.get(strategy.qualified, key)
         if current is None:
             raise errors.not_found(strategy.resource, call.name)
-        view = env.registry.convert(current.object, call.resource)
+        read = env.view(call.resource)
+        view = current.object if read is None else read(current.object)
         new = change(view)
         check_versions(strategy.resource, key.namespace, new["metadata"], current.object["metadata"])
         request = _prepared(env, call, strategy, new, view, current, tracked)
@@ -238,11 +239,11 @@ def ends_with(new: Mapping[str, Any]) -> bool:
 
 def served(env: Environment, call: Call, entry: Entry) -> Entry:
     """The entry in the version that the call asked in."""
-    if entry.object["apiVersion"] == call.resource.api_version:
+    read = env.view(call.resource)
+    if read is None:
         return entry
-    return Entry(
-        entry.qualified, entry.key, env.registry.convert(entry.object, call.resource), entry.revision
-    )
+    view = read(entry.object)
+    return entry if view is entry.object else Entry(entry.qualified, entry.key, view, entry.revision)
 
 
 def overloaded(cause: Overloaded) -> errors.TooManyRequests:

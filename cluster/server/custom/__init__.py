@@ -1,0 +1,1 @@
+"""CustomResourceDefinitions: kinds that clients add while the server runs."""
