@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from cluster.api.client import Propagation
 from cluster.api.resource import Resource
+from cluster.api.structure.parsing import NONE, Duplicates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,8 @@ class Call:
     warnings: list[str] = field(default_factory=list)
     trusted: bool = False
     """The body comes from inside the process: its structure is not checked again."""
+    duplicates: Duplicates = NONE
+    """Keys that occur twice in the text of the body, for decoding to report."""
     created: bool = False
     """Set by the verb when it made a new object: the answer is 201 instead of 200."""
 
