@@ -12,9 +12,9 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import uvloop
-from structlog.typing import FilteringBoundLogger
 
 from agents.app import AgentNode, build_node
 from agents.behaviour import BehaviourError, Library, load_library
@@ -29,6 +29,9 @@ from broker.rules import LinkRules, RulesError, load_rules
 from broker.supervision import Tasks, settled, start_task
 from broker.transport.link import AccessDenied
 from broker.transport.mqtt import MqttTransport
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 CONNECTING = 50
 """Nodes of one process that connect at the same time."""

@@ -14,8 +14,6 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from structlog.typing import FilteringBoundLogger
-
 from broker import garbage
 from broker.chance import Chance
 from broker.clock import SystemClock
@@ -27,6 +25,8 @@ from cluster.settings import CONTROL_USER, EVERY_ADDRESS, Settings
 from cluster.store.journal import Journal, JournalFailed
 
 if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
     from cluster.app import ControlPlane
 
 

@@ -22,17 +22,20 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiomqtt
-import paho.mqtt.client as paho
 import structlog
-from aiomqtt.exceptions import MqttConnectError
 from structlog.typing import FilteringBoundLogger
 
 from broker.chance import Chance
+from broker.lean import without
 from broker.rules import Line, LinkRules, incoming_ends, outgoing_ends
 from broker.supervision import Tasks
 from broker.topics import matches
 from broker.transport.link import AccessDenied, ConnectionHandler, MessageHandler, Transport, Will
+
+with without("dns.resolver"):  # paho can find brokers by SRV records
+    import aiomqtt
+    import paho.mqtt.client as paho
+    from aiomqtt.exceptions import MqttConnectError
 
 WINDOW = 2_000
 """Messages on their way without acknowledgement; MQTT numbers them with 16 bits."""
