@@ -1,4 +1,4 @@
-"""Subresources that are streams of bytes from a node: logs, exec, attach, port-forward.
+"""Subresources that are streams of bytes from a node: logs, exec, attach, port-forward, proxy.
 
 The node gateway carries the bytes (`cluster.server.streams`); here they meet HTTP. A pod is looked up and
 its container chosen before anything is sent, so that a mistake is still answered with a Status.
@@ -14,6 +14,7 @@ from cluster.server.http.documents import path_not_found
 from cluster.server.http.exchange import Answer, Exchange
 from cluster.server.http.podlog import send_log
 from cluster.server.http.portforward import forward_ports
+from cluster.server.http.proxying import Proxy
 from cluster.server.http.remotecommand import run_command
 from cluster.server.streams import NodeStreams
 from cluster.server.verbs import Verbs
@@ -24,8 +25,13 @@ class Streaming:
         """`nodes`: None for an API server without a node gateway (tests of objects alone)."""
         self._verbs = verbs
         self._nodes = nodes
+        self._proxy = Proxy(verbs, nodes) if nodes is not None else None
 
     async def answer(self, exchange: Exchange, call: Call, rest: str) -> Answer | web.StreamResponse:
+        if call.subresource == "proxy":
+            if self._proxy is None:
+                raise ServiceUnavailable("the node gateway does not run")
+            return await self._proxy.answer(exchange, call)
         if call.resource.qualified != "pods":
             raise path_not_found()
         subresource, call.subresource = call.subresource, ""

@@ -29,6 +29,8 @@ def verb_of(exchange: Exchange, target: Target | None) -> str:
     if target is None:
         return method.lower()
     verb = _VERBS.get(method, "")
+    if not verb and target.subresource == "proxy":
+        return verb  # OPTIONS and others pass through, for those who may do everything
     if not verb:
         raise method_not_allowed()
     if target.name:

@@ -1,0 +1,223 @@
+"""`…/pods/NAME/proxy/…` and `…/services/NAME/proxy/…`: an HTTP request to a pod, through the API server.
+
+The pod is reached through its node: the node gateway opens a stream to the port, and h11 speaks HTTP over
+it. A name may carry a scheme and a port: `name`, `name:port`, `http:name:port`; a Service's port by number or
+name. A Service's request goes to one of its ready endpoints, taken in turn.
+
+Divergence: only plain HTTP is spoken to the pod, and connections are not upgraded; links in HTML pages are
+not rewritten. nodes/proxy leads to no kubelet and is 503.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import h11
+from aiohttp import web
+from multidict import CIMultiDict
+
+from cluster.api.errors import ApiError, BadRequest, NotFound, ServiceUnavailable, not_found
+from cluster.api.kinds import ENDPOINTS, PODS
+from cluster.api.objects import Object
+from cluster.server.call import Call
+from cluster.server.http.exchange import Exchange
+from cluster.server.streams import NodeStreams, Stream
+from cluster.server.verbs import Verbs
+
+_DOWN = 0
+_PIECE_BYTES = 32 * 1024
+_HOP_BY_HOP = frozenset({
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "upgrade", "host",
+})  # fmt: skip
+_PRIVATE = frozenset({"authorization", "x-remote-user", "x-remote-group"})
+"""Credentials for the API server are none of the pod's business."""
+
+
+class Proxy:
+    def __init__(self, verbs: Verbs, nodes: NodeStreams) -> None:
+        self._verbs = verbs
+        self._nodes = nodes
+        self._turn = count()
+
+    async def answer(self, exchange: Exchange, call: Call) -> web.StreamResponse:
+        scheme, name, port = split_name(call.name)
+        if scheme == "https":
+            raise ServiceUnavailable("error trying to reach service: https to a pod is not emulated")
+        call = replace(call, name=name, subresource="")
+        path = _path(exchange, call)
+        if not path:
+            return _with_slash(exchange)
+        match call.resource.qualified:
+            case "pods":
+                pod = (await self._verbs.get(call)).object
+                number = _first_port(pod) if not port else _number(port)
+            case "services":
+                pod, number = await self._endpoint(call, port)
+            case _:
+                raise ServiceUnavailable(
+                    "error trying to reach service: there is no kubelet behind this node"
+                )
+        try:
+            stream = await self._nodes.open(pod, kind="proxy", container="", options={"port": number})
+        except ApiError as error:
+            raise ServiceUnavailable(f"error trying to reach service: {error.message}") from None
+        try:
+            return await _Conversation(exchange, stream).run(f"{_host(pod)}:{number}", path)
+        finally:
+            await stream.close()
+
+    async def _endpoint(self, call: Call, port: str) -> tuple[Object, int]:
+        """A pod behind the Service, and its port."""
+        service = (await self._verbs.get(call)).object
+        name = _port_name(service, port)
+        try:
+            endpoints = (await self._verbs.get(replace(call, resource=ENDPOINTS))).object
+        except NotFound:
+            raise not_found(ENDPOINTS, call.name) from None
+        choices = [
+            (address["targetRef"]["name"], found["port"])
+            for subset in endpoints.get("subsets") or ()
+            for found in subset.get("ports") or ()
+            if found.get("name", "") == name
+            for address in subset.get("addresses") or ()
+            if (address.get("targetRef") or {}).get("kind") == "Pod"
+        ]
+        if not choices:
+            raise ServiceUnavailable(f'no endpoints available for service "{call.name}"')
+        pod_name, number = choices[next(self._turn) % len(choices)]
+        pod = (await self._verbs.get(replace(call, resource=PODS, name=pod_name))).object
+        return pod, number
+
+
+def split_name(name: str) -> tuple[str, str, str]:
+    """Scheme, name and port of `scheme:name:port`, `name:port` or `name`. Raises BadRequest."""
+    match name.split(":"):
+        case [only]:
+            return "", only, ""
+        case [first, second]:
+            return "", first, second
+        case ["http" | "https" | "" as scheme, middle, port]:
+            return scheme, middle, port
+    raise BadRequest(f"invalid proxy request {name!r}")
+
+
+def _number(port: str) -> int:
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise BadRequest(f"invalid port {port!r}")
+    return int(port)
+
+
+def _first_port(pod: Object) -> int:
+    for container in pod["spec"].get("containers") or ():
+        for port in container.get("ports") or ():
+            number: int = port["containerPort"]
+            return number
+    return 80
+
+
+def _port_name(service: Object, port: str) -> str:
+    """The name of the Service's port meant, under which its endpoints list it."""
+    if not port.isdecimal():
+        return port
+    for each in service["spec"].get("ports") or ():
+        if each["port"] == int(port):
+            name: str = each.get("name", "")
+            return name
+    raise ServiceUnavailable(f'no service port {port} found for service "{service["metadata"]["name"]}"')
+
+
+def _host(pod: Object) -> str:
+    ip: str = pod.get("status", {}).get("podIP", "")
+    return ip
+
+
+def _path(exchange: Exchange, call: Call) -> str:
+    """What follows `/proxy` as it was sent, with its query; empty where not even a slash follows."""
+    raw, _, query = exchange.request.raw_path.partition("?")
+    parts = raw.split("/proxy", 1)
+    rest = parts[1] if len(parts) == 2 else ""
+    return f"{rest}?{query}" if rest and query else rest
+
+
+def _with_slash(exchange: Exchange) -> web.Response:
+    """Relative links of a page need the slash: sends the client there."""
+    path, _, query = exchange.request.raw_path.partition("?")
+    return web.Response(status=301, headers={"Location": f"{path}/{'?' + query if query else ''}"})
+
+
+class _Conversation:
+    """One request and its answer over a stream to the pod."""
+
+    def __init__(self, exchange: Exchange, stream: Stream) -> None:
+        self._exchange = exchange
+        self._stream = stream
+        self._connection = h11.Connection(h11.CLIENT)
+
+    async def run(self, host: str, path: str) -> web.StreamResponse:
+        await self._ask(host, path)
+        events = self._events()
+        head = await anext(events)
+        while isinstance(head, h11.InformationalResponse):
+            head = await anext(events)
+        response = web.StreamResponse(status=head.status_code, headers=_answered(head))
+        await response.prepare(self._exchange.request)
+        async for event in events:
+            if isinstance(event, h11.Data):
+                await response.write(bytes(event.data))
+        await response.write_eof()
+        return response
+
+    async def _ask(self, host: str, path: str) -> None:
+        request = self._exchange.request
+        headers = [("Host", host), ("Connection", "close")]
+        for name, value in request.headers.items():
+            if name.lower() not in _HOP_BY_HOP and name.lower() not in _PRIVATE:
+                headers.append((name, value))
+        await self._send(h11.Request(method=request.method, target=path, headers=headers))
+        if request.body_exists:
+            async for piece in request.content.iter_chunked(_PIECE_BYTES):
+                await self._send(h11.Data(data=piece))
+        await self._send(h11.EndOfMessage())
+
+    async def _send(self, event: Any) -> None:
+        data = self._connection.send(event)
+        if data:
+            try:
+                await self._stream.send(_DOWN, data)
+            except ConnectionError as error:
+                raise ServiceUnavailable(f"error trying to reach service: {error}") from None
+
+    async def _events(self) -> AsyncIterator[Any]:
+        """What the pod answers, up to the end of its message. Raises ServiceUnavailable."""
+        while True:
+            try:
+                event = self._connection.next_event()
+            except h11.RemoteProtocolError as error:
+                raise ServiceUnavailable(f"error trying to reach service: {error}") from None
+            if event is h11.NEED_DATA:
+                await self._receive()
+                continue
+            if isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
+                return
+            yield event
+
+    async def _receive(self) -> None:
+        """More bytes for h11; an empty piece tells it that the pod has no more."""
+        received = await self._stream.receive()
+        data, ended = (b"", True) if received is None else (received[1], received[2])
+        if data:
+            self._connection.receive_data(data)
+        if ended:
+            self._connection.receive_data(b"")
+
+
+def _answered(head: Any) -> CIMultiDict[str]:
+    headers: CIMultiDict[str] = CIMultiDict()
+    for name, value in head.headers:
+        text = name.decode("ascii")
+        if text.lower() not in _HOP_BY_HOP and text.lower() != "transfer-encoding":
+            headers.add(text, value.decode("latin-1"))
+    return headers
