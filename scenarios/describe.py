@@ -34,12 +34,30 @@ def describe(action: steps.Action) -> str:
             return f"from here on, {expectation(action.holds, timed=False)}"
         case steps.Release():
             return f"end of guard {action.guard!r}"
+        case steps.Drain():
+            return f"drain node {action.node} within {action.within:g} s"
+        case steps.Load():
+            way = "" if action.via == "cluster-ip" else f" by its {action.via}"
+            return f"{action.rate:g} requests/s for service/{action.service}{way}"
+        case steps.Report():
+            return report(action)
         case _:
             return f"{_verb(action)} node {action.node}"
 
 
 def _verb(action: steps.Action) -> str:
     return next(name for name, kind in steps.ACTIONS.items() if kind is type(action)).replace("-", " ")
+
+
+def report(wanted: steps.Report) -> str:
+    parts = [f"{text!r} in {count} answers" for text, count in wanted.answers.items()]
+    if wanted.failures is not None:
+        parts.append(f"{wanted.failures} failures")
+    if wanted.requests is not None:
+        parts.append(f"{wanted.requests} requests")
+    if wanted.p99 is not None:
+        parts.append(f"99 % answered within {wanted.p99:g} s")
+    return f"report on load {wanted.load}{': ' if parts else ''}{', '.join(parts)}"
 
 
 def expectation(wanted: steps.Expect, *, timed: bool = True) -> str:

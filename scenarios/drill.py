@@ -16,16 +16,18 @@ from typing import Any
 import yaml
 
 from agents.behaviour import ANNOTATION
+from agents.network import Network
 from broker.cause import current_cause
 from broker.clock import Clock
 from cluster.api import kinds
 from cluster.api.client import ApiClient, PatchType
-from cluster.api.errors import ApiError, NotFound
-from cluster.api.objects import Object, timestamp
+from cluster.api.errors import ApiError, NotFound, TooManyRequests
+from cluster.api.objects import Object, controller_of, timestamp
 from cluster.api.registry import Registry
-from scenarios import behaviours, reference, rollouts, steps
+from scenarios import behaviours, load, reference, rollouts, steps
 from scenarios.expectation import Observer
 from scenarios.faults import CentralProcess, FaultError, Faults
+from scenarios.load import Traffic, TrafficError
 
 POLL_S = 0.1
 PATIENCE_S = 30.0
@@ -42,8 +44,16 @@ class Drill:
     """One scenario's hands and eyes."""
 
     def __init__(
-        self, client: ApiClient, faults: Faults, *, clock: Clock, registry: Registry, directory: Path
+        self,
+        client: ApiClient,
+        faults: Faults,
+        *,
+        clock: Clock,
+        registry: Registry,
+        directory: Path,
+        network: Network | None = None,
     ) -> None:
+        """`network`: where Services can be reached; None: not from here (containers of their own)."""
         self.client = client
         self.faults = faults
         self._clock = clock
@@ -51,12 +61,17 @@ class Drill:
         self._directory = directory
         self._observer = Observer(client, registry)
         self._guards: dict[str, Callable[[], Awaitable[str | None]]] = {}
+        self._traffic = Traffic(client, network, clock)
+
+    async def close(self) -> None:
+        """Ends what still runs in the background."""
+        await self._traffic.close()
 
     async def perform(self, action: steps.Action) -> str:
         """Carries out one step; returns what was seen. Raises StepFailed."""
         try:
             return await self._perform(action)
-        except (ApiError, FaultError, reference.UnknownKind) as error:
+        except (ApiError, FaultError, TrafficError, reference.UnknownKind) as error:
             raise StepFailed(str(error)) from error
 
     async def _perform(self, action: steps.Action) -> str:
@@ -115,6 +130,16 @@ class Drill:
             case steps.Release():
                 self._guards.pop(action.guard, None)
                 return "released"
+            case steps.Drain():
+                return await self.drain(action.node, within_s=action.within)
+            case steps.Uncordon():
+                name = await self.node(action.node)
+                await self._merge(f"node/{name}", "", {"spec": {"unschedulable": None}})
+                return f"uncordoned {name}"
+            case steps.Load():
+                return await self._traffic.start(action)
+            case steps.Report():
+                return await self.report(action)
             case _:
                 raise AssertionError(f"no way to carry out {action!r}")
 
@@ -278,7 +303,41 @@ class Drill:
             await self.client.patch(kinds.PODS, pod["metadata"]["name"], body, namespace=namespace)
         return "changed " + ", ".join(pod["metadata"]["name"] for pod in chosen)
 
+    async def drain(self, node: str, *, within_s: float) -> str:
+        """Cordons the node and evicts its pods, except those of DaemonSets; returns once they are gone."""
+        name = await self.node(node)
+        await self._merge(f"node/{name}", "", {"spec": {"unschedulable": True}})
+
+        async def look() -> tuple[bool, str]:
+            found = await self.client.list(kinds.PODS, field_selector=f"spec.nodeName={name}")
+            left = [pod for pod in found.items if (controller_of(pod) or {}).get("kind") != "DaemonSet"]
+            for pod in left:
+                if "deletionTimestamp" not in pod["metadata"]:
+                    await self._evict(pod)
+            return not left, f"{len(left)} pod(s) left on {name}"
+
+        await self._until(look, within_s)
+        return f"drained {name}"
+
+    async def _evict(self, pod: Object) -> None:
+        meta = {"name": pod["metadata"]["name"], "namespace": pod["metadata"]["namespace"]}
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": meta}
+        try:
+            await self.client.create(
+                kinds.PODS, body, namespace=meta["namespace"], subresource="eviction", name=meta["name"]
+            )
+        except (NotFound, TooManyRequests):
+            return  # gone by itself, or its disruption budget has to recover first
+
     # --- expectations
+
+    async def report(self, wanted: steps.Report) -> str:
+        """Ends the load. Raises StepFailed where its users saw other than wanted."""
+        outcome = await self._traffic.end(wanted.load)
+        wrong = load.complaints(outcome, wanted)
+        if wrong:
+            raise StepFailed(f"{', '.join(wrong)}; {outcome}")
+        return str(outcome)
 
     async def expect(self, wanted: steps.Expect) -> str:
         """Waits for what is wanted; returns what was seen. Raises StepFailed after `within`."""

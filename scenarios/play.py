@@ -64,6 +64,7 @@ async def play(scenario: steps.Scenario, drill: Drill, clock: Clock, audience: A
                 break
     finally:
         await watchers.close()
+        await drill.close()
     return Report(
         scenario=scenario, results=results, violations=violations, took_s=clock.monotonic() - started
     )

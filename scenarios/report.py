@@ -62,7 +62,7 @@ def summary(report: Report, printer: Printer) -> None:
     printer.line()
     printer.line(printer.bold(f"Summary: {report.scenario.name}"))
     for result in report.results:
-        expects = isinstance(result.step.action, steps.Expect | steps.Rollout | steps.Guard)
+        expects = isinstance(result.step.action, steps.Expect | steps.Rollout | steps.Guard | steps.Report)
         mark = printer.good("✔") if result.ok else printer.bad("✘")
         title = result.step.say or describe(result.step.action)
         printer.line(f"  {mark} {title}  {printer.dim(f'({result.took_s:.1f} s)')}")

@@ -90,7 +90,7 @@ class SimulatedCluster:
         if traced:
             self._subscribers.append(trace_changes(log))
             self._broker.on_publish = trace_packets(log)
-        self._network = MemoryNetwork(self._chance.fork("network"))
+        self.network = MemoryNetwork(self._chance.fork("network"))
         self._rules = LinkRules()
         self._noise: list[Rule] = []
         self._cut: dict[str, None] = {}
@@ -192,7 +192,7 @@ class SimulatedCluster:
             node,
             cluster=CLUSTER,
             transport=machine.link,
-            network=self._network,
+            network=self.network,
             library=self._library,
             machine=self._size,
             timings=PROFILES[self.settings.profile],
@@ -276,7 +276,12 @@ async def _simulate(scenario: Scenario, seed: int, trace: TextIO | None, audienc
     await cluster.start()
     try:
         drill = Drill(
-            cluster.client(), cluster, clock=clock, registry=Registry(), directory=scenario.file.parent
+            cluster.client(),
+            cluster,
+            clock=clock,
+            registry=Registry(),
+            directory=scenario.file.parent,
+            network=cluster.network,
         )
         return await play(scenario, drill, clock, audience)
     finally:

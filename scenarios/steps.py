@@ -19,6 +19,8 @@ from scenarios.document import Comparison, DocumentError, Reader, Seconds, read_
 
 WITHIN = Seconds(60.0)
 """How long an expectation waits unless it says otherwise."""
+PATIENCE = Seconds(2.0)
+"""How long a request of a load waits unless it says otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,9 +225,62 @@ class Release:
     guard: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drain:
+    """`kubectl drain --ignore-daemonsets`: no new pods, then every pod is evicted and gone."""
+
+    node: str
+    within: Seconds = WITHIN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uncordon:
+    """Lets the scheduler use a drained node again."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """From here on, HTTP requests through a Service at a constant rate, whether answers come or not.
+
+    Starts with the first answer (10 s at most); goes on until `report`.
+    """
+
+    service: str
+    rate: float = 50.0
+    """Requests per second, each on a connection of its own."""
+    name: str = ""
+    """What `report` calls it; empty: the Service's name."""
+    namespace: str = "default"
+    port: str = ""
+    """Name or number of the Service's port; empty: the first."""
+    path: str = "/"
+    host: str = ""
+    """The Host header; empty: the Service's name."""
+    via: Literal["cluster-ip", "load-balancer", "node-port", "ingress"] = "cluster-ip"
+    timeout: Seconds = PATIENCE
+    """A request without an answer by then has failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Ends a load and says what its users saw."""
+
+    load: str
+    failures: Comparison | None = None
+    """Refused, broken, too late, or a status of 400 and above."""
+    requests: Comparison | None = None
+    answers: dict[str, Comparison] = field(default_factory=dict)
+    """Text → how many answers contain it."""
+    p99: Seconds | None = None
+    """99 of 100 answers come within this time."""
+
+
 Action: TypeAlias = (
     Apply | Delete | Kill | Stop | Start | Freeze | Thaw | Partition | Heal | Bounce | FailProbe | MendProbe
     | Crash | Scale | SetImage | Undo | Restart | Wait | Rollout | Expect | Guard | Release
+    | Drain | Uncordon | Load | Report
 )  # fmt: skip
 
 ACTIONS: dict[str, type[Action]] = {
@@ -233,13 +288,13 @@ ACTIONS: dict[str, type[Action]] = {
     "thaw": Thaw, "partition": Partition, "heal": Heal, "bounce": Bounce, "fail-probe": FailProbe,
     "mend-probe": MendProbe, "crash": Crash, "scale": Scale, "set-image": SetImage, "undo": Undo,
     "restart": Restart, "wait": Wait, "rollout": Rollout, "expect": Expect, "guard": Guard,
-    "release": Release,
+    "release": Release, "drain": Drain, "uncordon": Uncordon, "load": Load, "report": Report,
 }  # fmt: skip
 
 SHORT_FIELDS: dict[type, str] = {
     Apply: "files", Delete: "of", Kill: "node", Stop: "node", Start: "node", Freeze: "node", Thaw: "node",
     Partition: "node", Heal: "node", Bounce: "process", Wait: "seconds", Rollout: "of", Undo: "of",
-    Restart: "of", Release: "guard",
+    Restart: "of", Release: "guard", Drain: "node", Uncordon: "node", Load: "service", Report: "load",
 }  # fmt: skip
 
 

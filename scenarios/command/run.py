@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from cluster.server.remote import RemoteClient
 
+from agents.loopback import LoopbackNetwork
 from broker.clock import SystemClock
 from cluster.api.registry import Registry
+from cluster.server.remote import RemoteClient
 from scenarios.command.options import ScenarioPath, running
 from scenarios.containers import ContainerFaults
 from scenarios.document import DocumentError
@@ -107,7 +108,14 @@ async def _play(plan: Scenario, target: Any, printer: Printer) -> int:
     clock = SystemClock()
     try:
         async with target as (client, faults):
-            drill = Drill(client, faults, clock=clock, registry=Registry(), directory=plan.file.parent)
+            drill = Drill(
+                client,
+                faults,
+                clock=clock,
+                registry=Registry(),
+                directory=plan.file.parent,
+                network=None if isinstance(faults, ContainerFaults) else LoopbackNetwork(),
+            )
             printer.line("steps")
             report: Report = await play(plan, drill, clock, printer)
             summary(report, printer)
