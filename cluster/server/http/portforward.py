@@ -2,7 +2,8 @@
 
 Over the WebSocket comes a SPDY connection (see `spdy`). Each forwarded connection opens an error stream
 and a data stream with the same request id; the data stream becomes a stream to the node, and what goes
-wrong on the way is written to the error stream.
+wrong on the way is written to the error stream. Clients that don't offer this get the older form
+(`channelforward`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from aiohttp import WSMsgType, web
 from broker.supervision import Tasks
 from cluster.api.errors import ApiError
 from cluster.api.objects import Object
+from cluster.server.http.channelforward import forward_channels
 from cluster.server.http.exchange import Exchange
 from cluster.server.http.remotecommand import MESSAGE_LIMIT, require_websocket
 from cluster.server.http.spdy import Data, Opened, Ping, Reset, Spdy, SpdyError, data_frame, ping_frame
@@ -27,6 +29,8 @@ _DOWN = 0
 
 async def forward_ports(exchange: Exchange, pod: Object, nodes: NodeStreams) -> web.StreamResponse:
     require_websocket(exchange)
+    if PROTOCOL not in exchange.request.headers.get("Sec-WebSocket-Protocol", ""):
+        return await forward_channels(exchange, pod, nodes)
     socket = web.WebSocketResponse(protocols=(PROTOCOL,), compress=False, max_msg_size=MESSAGE_LIMIT)
     await socket.prepare(exchange.request)
     forwarding = _Forwarding(socket, pod, nodes)
