@@ -1,8 +1,8 @@
 """A cluster of real processes on this machine: a broker, a controller manager, node agents.
 
-Started in the order broker → everything else at once (they all keep trying until they reach each other),
-stopped in the opposite one. It is its own `Faults`: killing a node is SIGKILL to its agent, a partition is
-a link rule that the agent reads again on SIGHUP.
+The controller manager starts first, since it takes longest, then broker and agents: they all keep trying
+until they reach each other. They are stopped agents first, broker last. It is its own `Faults`: killing a
+node is SIGKILL to its agent, a partition is a link rule that the agent reads again on SIGHUP.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,11 +18,11 @@ from pathlib import Path
 
 from broker.chance import Chance
 from broker.credentials import new_password
-from broker.embedded import EmbeddedBroker
+from broker.embedded import EmbeddedBroker, free_port
 from broker.rules import Rule, Verdict, dump_rules
 from broker.topics import CONTROL_USER
 from scenarios.faults import CentralProcess, FaultError
-from scenarios.launch.child import Child, die_with_parent
+from scenarios.launch.child import Child
 from scenarios.launch.place import NetworkSlot, ProcessRecord, State, write_state
 
 READY_WITHIN_S = 60.0
@@ -88,10 +87,14 @@ class LocalCluster:
         self._slot.acquire()
         names = [f"node-{number}" for number in range(1, self.spec.nodes + 1)]
         self._passwords = {name: new_password(self._chance) for name in (*names, CONTROL_USER)}
-        await self._start_broker()
+        if not self.spec.broker_url:
+            self._broker = self._embedded_broker()
         self._control = self._control_child()
         await self._control.start()
         self._progress(f"controller-manager  pid {self._control.pid}")
+        if self._broker is not None:
+            await self._broker.start()
+            self._progress(f"broker              pid {self._broker.pid}")
         size = self.spec.per_process
         groups = [names[at : at + size] for at in range(0, len(names), size)]
         self._hosts = [self._host(group) for group in groups]
@@ -114,18 +117,14 @@ class LocalCluster:
             await self._broker.stop()
         self._slot.release()
 
-    async def _start_broker(self) -> None:
-        if self.spec.broker_url:
-            return
-        self._broker = EmbeddedBroker(
+    def _embedded_broker(self) -> EmbeddedBroker:
+        return EmbeddedBroker(
             self.directory / "broker",
             cluster=self.spec.name,
             passwords=self._passwords,
+            port=free_port(),  # known before it listens
             log=self.directory / "logs" / "broker.log",
-            preexec=die_with_parent,
         )
-        await self._broker.start()
-        self._progress(f"broker              pid {self._broker.pid}")
 
     @property
     def broker_url(self) -> str:
@@ -297,14 +296,6 @@ class LocalCluster:
             await self._control.start()
             await self._until_serving()
         self.write_state()
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _natural(name: str) -> tuple[str, int]:
