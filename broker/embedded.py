@@ -58,7 +58,7 @@ class EmbeddedBroker:
         self._passwords = dict(passwords)
         self._port = port
         self._log = log if log is not None else directory / "nats-server.log"
-        self._preexec = preexec if preexec is not None else _die_with_parent
+        self._preexec = preexec if preexec is not None else die_with_parent
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -80,7 +80,7 @@ class EmbeddedBroker:
             raise RuntimeError("the broker is already running")
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self._port:
-            self._port = _free_port()
+            self._port = free_port()
         self._write_configuration()
         with self._log.open("ab") as output:
             log_start = output.tell()
@@ -179,14 +179,15 @@ def find_nats_server() -> Path:
     return Path(found)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Runs in the child between fork and exec."""
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -7,24 +7,15 @@ signal), whatever the launcher died of. Its output goes to a log file.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from broker.embedded import die_with_parent
+
 STOP_PATIENCE_S = 5.0
 """How long a child may take to end after SIGTERM before it is killed."""
-
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-
-
-def die_with_parent() -> None:
-    """Runs in the child between fork and exec."""
-    if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Child:
