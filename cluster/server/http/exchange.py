@@ -6,8 +6,6 @@ everything that is not a stream stays free of the HTTP library.
 
 from __future__ import annotations
 
-import zlib
-from asyncio import get_running_loop
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,10 +58,12 @@ def too_large() -> RequestEntityTooLarge:
 
 @dataclass(slots=True)
 class Answer:
-    body: bytes
+    body: bytes = b""
     status: int = 200
     content_type: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
+    pieces: tuple[bytes, ...] = ()
+    """In place of `body` where parts of it are kept for other answers."""
 
 
 def document(value: Any, form: Form = PLAIN, status: int = 200) -> Answer:
@@ -100,13 +100,3 @@ def warning_headers(warnings: Sequence[str]) -> list[tuple[str, str]]:
         quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ").replace("\r", " ")
         headers.append(("Warning", f'299 - "{quoted}"'))
     return headers
-
-
-async def compressed(body: bytes) -> bytes:
-    """Gzip of a big body, made beside the event loop: it takes tens of milliseconds."""
-    return await get_running_loop().run_in_executor(None, _gzip, body)
-
-
-def _gzip(body: bytes) -> bytes:
-    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-    return packer.compress(body) + packer.flush()

@@ -37,8 +37,8 @@ class Forms:
         self._joined: OrderedDict[tuple[str, str, str], tuple[int, bytes]] = OrderedDict()
         self._joined_bytes = 0
 
-    def list_bytes(self, call: Call, listing: Listing) -> bytes:
-        """The JSON of a list."""
+    def list_pieces(self, call: Call, listing: Listing) -> tuple[bytes, bytes, bytes]:
+        """The JSON of a list: what is before the items, the items, what is after them."""
         resource = call.resource
         head = orjson.dumps(
             {
@@ -47,7 +47,7 @@ class Forms:
                 "metadata": _list_metadata(listing),
             }
         )
-        return b"".join((head[:-1], b',"items":[', self._items(call, listing), b"]}\n"))
+        return head[:-1] + b',"items":[', self._items(call, listing), b"]}\n"
 
     def _items(self, call: Call, listing: Listing) -> bytes:
         if not listing.complete:

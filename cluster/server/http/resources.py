@@ -104,7 +104,7 @@ class Resources:
         form = negotiate(exchange.accept)
         listing = await self._verbs.list(call, options.list_options(exchange.query))
         if form is PLAIN:
-            return Answer(self._forms.list_bytes(call, listing))
+            return Answer(pieces=self._forms.list_pieces(call, listing))
         return document(self._forms.list_value(call, listing, form, exchange.query), form)
 
     async def _delete(self, exchange: Exchange, call: Call) -> Answer:
@@ -121,7 +121,7 @@ class Resources:
         delete, call.dry_run = options.delete_options(exchange.query, sent)
         listing = await self._verbs.delete_collection(call, options.list_options(exchange.query), delete)
         if form is PLAIN:
-            return Answer(self._forms.list_bytes(call, listing))
+            return Answer(pieces=self._forms.list_pieces(call, listing))
         return document(self._forms.list_value(call, listing, form, exchange.query), form)
 
     async def _write(self, exchange: Exchange, call: Call, verb: str) -> Answer:

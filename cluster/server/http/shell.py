@@ -26,6 +26,7 @@ from cluster.server.call import User
 from cluster.server.http import exchange as exchanges
 from cluster.server.http import options
 from cluster.server.http.accept import PLAIN, Form, negotiate
+from cluster.server.http.compression import Gzip
 from cluster.server.http.connection import Connection
 from cluster.server.http.documents import Documents
 from cluster.server.http.exchange import Answer, Exchange, failure, warning_headers
@@ -60,6 +61,7 @@ class Shell:
         self._chance = chance
         self._log = log
         self._in_flight = InFlight()
+        self._gzip = Gzip()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         started = self._clock.monotonic()
@@ -72,16 +74,18 @@ class Shell:
             try:
                 verb = verb_of(exchange, target)
                 result = await self._result(exchange, target, verb)
-                response = result if isinstance(result, web.StreamResponse) else await _sent(exchange, result)
+                response = (
+                    result if isinstance(result, web.StreamResponse) else await self._sent(exchange, result)
+                )
                 code = response.status
                 return response
             except ApiError as error:
                 code = error.code
-                return await _sent(exchange, failure(error, _form(exchange)))
+                return await self._sent(exchange, failure(error, _form(exchange)))
             except (ConnectionError, web.HTTPException):
                 raise
             except Exception as bug:  # noqa: BLE001  the HTTP edge: nothing may escape unanswered
-                return await _sent(exchange, self._crashed(exchange, bug))
+                return await self._sent(exchange, self._crashed(exchange, bug))
             finally:
                 self._observe(target, verb, code, path, self._clock.monotonic() - started)
 
@@ -109,6 +113,27 @@ class Shell:
         if impersonation_wanted(headers):
             user = impersonated(user, headers, self._authorizer)
         return user
+
+    async def _sent(self, exchange: Exchange, answer: Answer) -> web.Response:
+        headers: CIMultiDict[str] = CIMultiDict(
+            (
+                ("Audit-Id", exchange.audit_id),
+                ("Cache-Control", "no-cache, private"),
+                ("Content-Type", answer.content_type),
+            )
+        )
+        for name, value in answer.headers:
+            headers[name] = value
+        if exchange.warnings:
+            headers.extend(warning_headers(exchange.warnings))
+        pieces = answer.pieces or (answer.body,)
+        if sum(map(len, pieces)) >= exchanges.GZIP_THRESHOLD and _takes_gzip(exchange):
+            body = await self._gzip.pack(pieces)
+            headers["Content-Encoding"] = "gzip"
+            headers["Vary"] = "Accept-Encoding"
+        else:
+            body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return web.Response(body=body, status=answer.status, headers=headers)
 
     def _crashed(self, exchange: Exchange, bug: Exception) -> Answer:
         self._log.error(
@@ -159,28 +184,6 @@ def _form(exchange: Exchange) -> Form:
         return Form(negotiate(exchange.accept).encoding)
     except NotAcceptable:
         return PLAIN
-
-
-async def _sent(exchange: Exchange, answer: Answer) -> web.Response:
-    headers: CIMultiDict[str] = CIMultiDict(
-        (
-            ("Audit-Id", exchange.audit_id),
-            ("Cache-Control", "no-cache, private"),
-            ("Content-Type", answer.content_type),
-        )
-    )
-    for name, value in answer.headers:
-        headers[name] = value
-    if exchange.warnings:
-        headers.extend(warning_headers(exchange.warnings))
-    body = answer.body
-    if len(body) >= exchanges.GZIP_THRESHOLD and "gzip" in exchange.request.headers.get(
-        "Accept-Encoding", ""
-    ):
-        body = await exchanges.compressed(body)
-        headers["Content-Encoding"] = "gzip"
-        headers["Vary"] = "Accept-Encoding"
-    return web.Response(body=body, status=answer.status, headers=headers)
 
 
 def _takes_gzip(exchange: Exchange) -> bool:
