@@ -10,7 +10,14 @@ from ipaddress import IPv4Network
 
 from cluster.api.client import ApiClient
 from cluster.api.errors import AlreadyExists, NotFound
-from cluster.api.kinds import ENDPOINT_SLICES, ENDPOINTS, NAMESPACES, PRIORITY_CLASSES, SERVICES
+from cluster.api.kinds import (
+    ENDPOINT_SLICES,
+    ENDPOINTS,
+    INGRESS_CLASSES,
+    NAMESPACES,
+    PRIORITY_CLASSES,
+    SERVICES,
+)
 from cluster.api.objects import Object
 from cluster.api.resource import Resource
 
@@ -29,10 +36,18 @@ async def bootstrap_objects(
             PRIORITY_CLASSES,
             {"metadata": {"name": name}, "value": value, "description": description},
         )
+    await _ensure(client, INGRESS_CLASSES, _INGRESS_CLASS)
+    await _ensure(client, SERVICES, _dns_service(service_cidr))
     await _ensure(client, SERVICES, _kubernetes_service(service_cidr, port))
     for resource, body in _kubernetes_endpoints(address, port):
         await _ensure_content(client, resource, body)
 
+
+_INGRESS_CLASS: Object = {
+    "metadata": {"name": "kubemu", "annotations": {"ingressclass.kubernetes.io/is-default-class": "true"}},
+    "spec": {"controller": "kubemu.dev/ingress"},
+}
+"""See `cluster.controllers.load_balancer`."""
 
 _PRIORITIES = (
     (
@@ -47,6 +62,36 @@ _PRIORITIES = (
         "necessary.",
     ),
 )
+
+
+def dns_address(service_cidr: str) -> str:
+    """Where the cluster's DNS is asked: the tenth address of the Services, as everywhere."""
+    return str(IPv4Network(service_cidr)[10])
+
+
+def _dns_service(service_cidr: str) -> Object:
+    """Answered by the agents themselves (`agents.services.dns`), so without selector and endpoints."""
+    address = dns_address(service_cidr)
+    labels = {
+        "k8s-app": "kube-dns",
+        "kubernetes.io/cluster-service": "true",
+        "kubernetes.io/name": "CoreDNS",
+    }
+    return {
+        "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": labels},
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": address,
+            "clusterIPs": [address],
+            "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack",
+            "sessionAffinity": "None",
+            "ports": [
+                {"name": "dns", "protocol": "UDP", "port": 53, "targetPort": 53},
+                {"name": "dns-tcp", "protocol": "TCP", "port": 53, "targetPort": 53},
+            ],
+        },
+    }
 
 
 def _kubernetes_service(service_cidr: str, port: int) -> Object:
