@@ -25,7 +25,7 @@ from cluster.server.auth.authenticate import read_token_file
 from cluster.server.auth.bootstrap import bootstrap_policy
 from cluster.server.auth.identity import Identity
 from cluster.server.auth.tokens import SigningKey
-from cluster.server.bootstrap import bootstrap_objects
+from cluster.server.bootstrap import bootstrap_objects, dns_address
 from cluster.server.custom.definitions import Definitions
 from cluster.server.gateway import Gateway
 from cluster.server.local import LocalClient
@@ -92,6 +92,7 @@ class ControlPlane:
             transport=transport,
             timings=settings.timings,
             service_cidr=settings.service_cidr,
+            cluster_dns=dns_address(settings.service_cidr),
             clock=clock,
             chance=chance.fork("gateway"),
             log=log.bind(component="gateway"),
@@ -110,6 +111,7 @@ class ControlPlane:
             cluster_ca=trust.cluster_ca,
             sign=trust.sign,
             cluster_cidr=settings.cluster_cidr,
+            load_balancer_cidr=settings.load_balancer_cidr,
         )
         self.definitions = Definitions(
             self.store,

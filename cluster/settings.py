@@ -41,6 +41,7 @@ class Settings:
     profile: str = "standard"
     cluster_cidr: str = "10.244.0.0/16"
     service_cidr: str = "10.96.0.0/16"
+    load_balancer_cidr: str = "10.97.0.0/24"
     kubeconfig: Path | None = None
     """Where the administrator's kubeconfig is written once the API serves."""
     kubeconfig_server: str = ""
@@ -72,7 +73,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     """Ends the program with status 2 and a message where something is wrong."""
     parser = _parser(environment)
     given = parser.parse_args(arguments)
-    for name in ("cluster_cidr", "service_cidr"):
+    for name in ("cluster_cidr", "service_cidr", "load_balancer_cidr"):
         try:
             network = IPv4Network(getattr(given, name))
         except ValueError as error:
@@ -128,6 +129,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--profile", default.profile, "timings", choices=tuple(PROFILES))
     add("--cluster-cidr", default.cluster_cidr, "addresses of pods", metavar="CIDR")
     add("--service-cidr", default.service_cidr, "addresses of Services", metavar="CIDR")
+    add("--load-balancer-cidr", default.load_balancer_cidr, "addresses of load balancers", metavar="CIDR")
     add("--kubeconfig", None, "file for the administrator's kubeconfig", type=Path, metavar="PATH")
     add("--kubeconfig-server", "", "address of the API in that kubeconfig", metavar="URL")
     add("--token-auth-file", None, "static bearer tokens: token,user,uid,groups", type=Path, metavar="FILE")

@@ -16,6 +16,7 @@ from cluster.controllers import (
     event_expiry,
     garbage,
     job,
+    load_balancer,
     namespaces,
     node_ipam,
     node_lifecycle,
@@ -30,6 +31,7 @@ from cluster.controllers import (
     ttl_after_finished,
 )
 from cluster.controllers.endpoints import legacy, slices
+from cluster.controllers.volumes import binder, ephemeral, protection, provisioner, resizer
 from cluster.reconcile.loop import Controller
 from cluster.reconcile.world import World
 
@@ -46,12 +48,20 @@ _CONTROLLERS: dict[str, Callable[[World], Controller[Any]]] = {
     autoscaler.NAME: autoscaler.controller,
     slices.NAME: slices.controller,
     legacy.NAME: legacy.controller,
+    load_balancer.NAME: load_balancer.controller,
+    load_balancer.INGRESS_CONTROLLER: load_balancer.ingress_controller,
     namespaces.NAME: namespaces.controller,
     service_accounts.NAME: service_accounts.controller,
     root_ca.NAME: root_ca.controller,
     garbage.NAME: garbage.controller,
     disruption.NAME: disruption.controller,
     resource_quota.NAME: resource_quota.controller,
+    binder.NAME: binder.controller,
+    provisioner.NAME: provisioner.controller,
+    resizer.NAME: resizer.controller,
+    ephemeral.NAME: ephemeral.controller,
+    protection.CLAIMS: protection.claim_controller,
+    protection.VOLUMES: protection.volume_controller,
     ttl_after_finished.NAME: ttl_after_finished.controller,
     certificates.NAME: certificates.controller,
     event_expiry.NAME: event_expiry.controller,

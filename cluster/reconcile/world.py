@@ -46,10 +46,11 @@ class World:
         cluster_ca: str = "",
         sign: Sign | None = None,
         cluster_cidr: str = "10.244.0.0/16",
+        load_balancer_cidr: str = "10.97.0.0/24",
     ) -> None:
         """`client` acts as an administrator. `cluster_ca`: PEM of the certificate authority that pods
         trust (kube-root-ca.crt). `cluster_cidr`: addresses of pods,
-        shared out among the nodes. `metrics`: usage of pods, for the autoscaler. `sign`: None for a
+        shared out among the nodes. `load_balancer_cidr`: addresses of load balancers. `metrics`: usage of pods, for the autoscaler. `sign`: None for a
         cluster without keys (a simulation), where approved signing requests stay without a certificate."""
         self.informers = Informers(client)
         self.client: ApiClient = WriteThrough(client, self.informers)
@@ -62,6 +63,7 @@ class World:
         self.cluster_ca = cluster_ca
         self.sign = sign
         self.cluster_cidr = cluster_cidr
+        self.load_balancer_cidr = load_balancer_cidr
         self._recorders: dict[str, Recorder] = {}
         self._launch: Launch | None = None
 

@@ -149,6 +149,7 @@ class LocalCluster:
             "--profile", self.spec.profile,
             "--cluster-cidr", self._slot.cluster_cidr,
             "--service-cidr", self._slot.service_cidr,
+            "--load-balancer-cidr", self._slot.load_balancer_cidr,
             "--kubeconfig", str(self.kubeconfig),
             "--log-level", self.spec.log_level,
             *self.spec.control_flags,

@@ -126,6 +126,10 @@ class NetworkSlot:
     def service_cidr(self) -> str:
         return f"127.{128 + 4 * self.number}.0.0/16"
 
+    @property
+    def load_balancer_cidr(self) -> str:
+        return f"127.{129 + 4 * self.number}.0.0/24"
+
 
 class TemporaryPlace:
     """A directory that disappears with its owner, however that ends."""
