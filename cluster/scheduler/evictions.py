@@ -12,19 +12,18 @@ from cluster.api.objects import Object, condition_of, timestamp
 from cluster.api.selectors import LabelSelector, of_object_form
 from cluster.reconcile.recorder import Recorder
 from cluster.reconcile.world import World
+from cluster.scheduler.configuration import DEFAULT_NAME
 from cluster.scheduler.pods import PodInfo
 from cluster.scheduler.preemption import Preemption
-from cluster.scheduler.profile import DEFAULT_NAME
 
 
 class Evictions:
-    def __init__(self, world: World, client: ApiClient, recorder: Recorder) -> None:
+    def __init__(self, world: World, client: ApiClient) -> None:
         self._client = client
         self._clock = world.clock
         self._log = world.log
-        self._recorder = recorder
         self._budgets = world.informers.of(kinds.POD_DISRUPTION_BUDGETS)
-        self._line: asyncio.Queue[tuple[PodInfo, Preemption]] = asyncio.Queue()
+        self._line: asyncio.Queue[tuple[PodInfo, Preemption, Recorder]] = asyncio.Queue()
 
     def budgets(self, namespace: str) -> Sequence[tuple[LabelSelector, int]]:
         return [
@@ -35,24 +34,25 @@ class Evictions:
             for budget in self._budgets.list(namespace)
         ]
 
-    def start(self, pod: PodInfo, preemption: Preemption) -> None:
-        self._line.put_nowait((pod, preemption))
+    def start(self, pod: PodInfo, preemption: Preemption, recorder: Recorder) -> None:
+        self._line.put_nowait((pod, preemption, recorder))
 
     async def work(self) -> None:
         while True:
-            pod, preemption = await self._line.get()
+            pod, preemption, recorder = await self._line.get()
             try:
                 await self._status(pod, {"nominatedNodeName": preemption.node})
                 for victim in preemption.victims:
-                    await self._evict(victim, pod, preemption.node)
+                    await self._evict(victim, pod, preemption.node, recorder)
             except NotFound:
                 continue
             except ApiError as error:
                 self._log.warning("preemption failed", pod=str(pod.key), error=error.message)
 
-    async def _evict(self, victim: PodInfo, pod: PodInfo, node: str) -> None:
+    async def _evict(self, victim: PodInfo, pod: PodInfo, node: str, recorder: Recorder) -> None:
         if victim.terminating:
             return
+        name = pod.object["spec"].get("schedulerName", DEFAULT_NAME)
         try:
             if condition_of(victim.object, "DisruptionTarget") is None:
                 condition = {
@@ -60,14 +60,14 @@ class Evictions:
                     "status": "True",
                     "lastTransitionTime": timestamp(self._clock.now()),
                     "reason": "PreemptionByScheduler",
-                    "message": f"{DEFAULT_NAME}: preempting to accommodate a higher priority pod",
+                    "message": f"{name}: preempting to accommodate a higher priority pod",
                 }
                 await self._status(victim, {"conditions": [condition]})
             await self._client.delete(kinds.PODS, victim.name, namespace=victim.namespace, uid=victim.uid)
         except NotFound:
             return
         message = f"Preempted by pod {pod.uid} on node {node}"
-        self._recorder.event(victim.object, "Normal", "Preempted", message)
+        recorder.event(victim.object, "Normal", "Preempted", message)
 
     async def _status(self, pod: PodInfo, status: Object) -> None:
         await self._client.patch(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from cluster.scheduler.configuration import DEFAULT_NAME, ProfileSettings
+from cluster.scheduler.nodes import NodeInfo
 from cluster.scheduler.plugins import FilterPlugin, ScorePlugin
 from cluster.scheduler.plugins.image_locality import ImageLocality
 from cluster.scheduler.plugins.inter_pod_affinity import InterPodAffinity
@@ -17,19 +19,10 @@ from cluster.scheduler.plugins.node_facts import (
 )
 from cluster.scheduler.plugins.resources import NodeResourcesBalancedAllocation, NodeResourcesFit
 from cluster.scheduler.plugins.topology_spread import PodTopologySpread, SelectorOf
-from cluster.scheduler.plugins.volumes import VolumeBinding
+from cluster.scheduler.plugins.volumes import VolumeBinding, VolumeRestrictions
+from cluster.scheduler.pods import PodInfo
 
-DEFAULT_NAME = "default-scheduler"
-
-WEIGHTS: Mapping[str, int] = {
-    "TaintToleration": 3,
-    "NodeAffinity": 2,
-    "PodTopologySpread": 2,
-    "InterPodAffinity": 2,
-    "NodeResourcesFit": 1,
-    "NodeResourcesBalancedAllocation": 1,
-    "ImageLocality": 1,
-}
+__all__ = ["DEFAULT_NAME", "Profile", "default_profile", "profile_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +31,32 @@ class Profile:
     """What pods call it in spec.schedulerName."""
     filters: tuple[FilterPlugin, ...]
     scores: tuple[tuple[ScorePlugin, int], ...]
+    fit: Callable[[PodInfo, NodeInfo], int]
+    """NodeResourcesFit's score of one node."""
     percentage_of_nodes: int = 0
     """How many feasible nodes are enough, of all; 0: adaptive, as Kubernetes does."""
 
 
-def default_profile(
-    default_selector: SelectorOf, volumes: VolumeBinding, *, weights: Mapping[str, int] = WEIGHTS
-) -> Profile:
-    taints, affinity, fit = TaintToleration(), NodeAffinity(), NodeResourcesFit()
+def default_profile(default_selector: SelectorOf, volumes: VolumeBinding) -> Profile:
+    return profile_of(ProfileSettings(), default_selector, volumes)
+
+
+def profile_of(settings: ProfileSettings, default_selector: SelectorOf, volumes: VolumeBinding) -> Profile:
+    taints, affinity = TaintToleration(), NodeAffinity()
+    fit = NodeResourcesFit(settings.strategy, settings.resources)
     spread, pods = PodTopologySpread(default_selector), InterPodAffinity()
+    filters: tuple[FilterPlugin, ...] = (
+        NodeUnschedulable(),
+        NodeName(),
+        taints,
+        affinity,
+        NodePorts(),
+        fit,
+        VolumeRestrictions(volumes.claims),
+        volumes,
+        spread,
+        pods,
+    )
     scores: tuple[ScorePlugin, ...] = (
         taints,
         affinity,
@@ -56,8 +66,11 @@ def default_profile(
         NodeResourcesBalancedAllocation(),
         ImageLocality(),
     )
+    weights = settings.weights
     return Profile(
-        name=DEFAULT_NAME,
-        filters=(NodeUnschedulable(), NodeName(), taints, affinity, NodePorts(), fit, volumes, spread, pods),
+        name=settings.name,
+        filters=tuple(plugin for plugin in filters if plugin.name in settings.filters),
         scores=tuple((plugin, weights[plugin.name]) for plugin in scores if weights.get(plugin.name)),
+        fit=fit.score,
+        percentage_of_nodes=settings.percentage_of_nodes,
     )

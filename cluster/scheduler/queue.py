@@ -41,8 +41,10 @@ _HELPS: Mapping[Happening, frozenset[str] | None] = {
     ),
     Happening.NODE_TAINTS: frozenset({"TaintToleration", "NodeUnschedulable", "PodTopologySpread"}),
     Happening.POD_PLACED: frozenset({"InterPodAffinity", "PodTopologySpread"}),
-    Happening.POD_GONE: frozenset({"NodeResourcesFit", "NodePorts", "InterPodAffinity", "PodTopologySpread"}),
-    Happening.VOLUME: frozenset({"VolumeBinding"}),
+    Happening.POD_GONE: frozenset(
+        {"NodeResourcesFit", "NodePorts", "InterPodAffinity", "PodTopologySpread", "VolumeRestrictions"}
+    ),
+    Happening.VOLUME: frozenset({"VolumeBinding", "VolumeRestrictions"}),
 }
 """Which plugins' refusals an event may lift; None: any."""
 
@@ -84,6 +86,15 @@ class SchedulingQueue:
             "backoff": len(self._backoff),
             "unschedulable": len(self._parked),
         }
+
+    def state_of(self, uid: str) -> tuple[str, Waiting] | None:
+        """Where a pod waits (as in `lengths`), and what is known of it; None if it doesn't."""
+        waiting = self._known.get(uid)
+        if waiting is None:
+            return None
+        if uid in self._parked:
+            return "unschedulable", waiting
+        return ("backoff" if uid in self._backoff else "active"), waiting
 
     def add(self, pod: PodInfo) -> None:
         """A new pod, or a changed one: a change of its own may help it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from broker.actor import Actor
 from broker.cause import caused_by
@@ -15,16 +16,19 @@ from cluster.api import kinds
 from cluster.api.client import PatchType
 from cluster.api.errors import ApiError, Conflict, NotFound
 from cluster.api.objects import Key, Object, condition_of, timestamp
+from cluster.reconcile.recorder import Recorder
 from cluster.reconcile.world import World
 from cluster.scheduler.binding import Binder
+from cluster.scheduler.configuration import DEFAULT, DEFAULT_NAME, Configuration
 from cluster.scheduler.decision import Decision
 from cluster.scheduler.evictions import Evictions
+from cluster.scheduler.explanation import explanation
 from cluster.scheduler.grouping import Grouping
 from cluster.scheduler.placement import schedule_one
 from cluster.scheduler.plugins.volumes import VolumeBinding
 from cluster.scheduler.pods import PodInfo
 from cluster.scheduler.preemption import preempt
-from cluster.scheduler.profile import DEFAULT_NAME, Profile, default_profile
+from cluster.scheduler.profile import Profile, profile_of
 from cluster.scheduler.queue import Happening, SchedulingQueue, Waiting
 from cluster.scheduler.snapshot import Snapshot
 from cluster.scheduler.templates import Templates
@@ -37,8 +41,17 @@ SWEEP_S = 30.0
 _ENDED = ("Succeeded", "Failed")
 
 
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What belongs to one profile; the picture of the cluster is shared."""
+
+    profile: Profile
+    templates: Templates
+    recorder: Recorder
+
+
 class Scheduler(Actor[None]):
-    def __init__(self, world: World, *, profile_names: tuple[str, ...] = (DEFAULT_NAME,)) -> None:
+    def __init__(self, world: World, configuration: Configuration = DEFAULT) -> None:
         self._world = world
         self._client = world.client.as_user(USER)
         informers = world.informers
@@ -50,17 +63,27 @@ class Scheduler(Actor[None]):
         classes = informers.of(kinds.STORAGE_CLASSES)
         self._volume_informers = (claims, volumes, classes)
         self._grouping = Grouping(informers)
-        self._volumes = VolumeBinding(claims.get, volumes.get, classes.get)
-        self.profile: Profile = default_profile(self._grouping.selector_of, self._volumes)
-        self._profile_names = profile_names
+        self._volumes = VolumeBinding(claims.get, volumes.get, classes.get, volumes.list)
         self.snapshot = Snapshot(self._namespace_labels)
-        self._templates = Templates(self.snapshot, self.profile, self._grouping.selector_of)
+        self._lanes = {
+            settings.name: self._lane(profile_of(settings, self._grouping.selector_of, self._volumes))
+            for settings in configuration.profiles
+        }
         self.queue = SchedulingQueue(world.clock)
-        self._binder = Binder(self._client, claims, self._volumes, self._bound)
-        self._recorder = world.recorder(DEFAULT_NAME)
-        self._evictions = Evictions(world, self._client, self._recorder)
+        self._binder = Binder(self._client, informers, self._volumes, self._bound)
+        self._evictions = Evictions(world, self._client)
         self._conditions: asyncio.Queue[tuple[PodInfo, Object]] = asyncio.Queue()
         self._ends: list[Callable[[], None]] = []
+
+    def _lane(self, profile: Profile) -> Lane:
+        return Lane(
+            profile,
+            Templates(self.snapshot, profile, self._grouping.selector_of),
+            self._world.recorder(profile.name),
+        )
+
+    def _lane_of(self, pod: PodInfo) -> Lane:
+        return self._lanes[_scheduler_name(pod.object)]
 
     async def started(self) -> None:
         self._ends = [
@@ -86,12 +109,14 @@ class Scheduler(Actor[None]):
         self._ends.clear()
         self.queue.close()
 
-    def explain(self, pod: Object) -> Decision:
-        """For each node, which plugin refuses it or what score each plugin gives; changes nothing."""
-        start = self.snapshot.start
-        decision = schedule_one(PodInfo(pod), self.snapshot, self.profile, explain=True)
-        self.snapshot.start = start
-        return decision
+    def explain(self, key: Key) -> Object | None:
+        """What the scheduler thinks of a pod now, as a document; None where there is no such pod."""
+        pod = self._pods.get(key)
+        if pod is None:
+            return None
+        lane = self._lanes.get(_scheduler_name(pod))
+        profile = lane.profile if lane is not None else None
+        return explanation(pod, self.snapshot, profile, self.queue.state_of(pod["metadata"]["uid"]))
 
     # --- placing
 
@@ -114,16 +139,17 @@ class Scheduler(Actor[None]):
         """The node that the pod is now assumed on; empty where it has to wait."""
         pod = waiting.pod
         with caused_by(f"t-schedule-{pod.uid}"):
-            node = self._templates.place(pod)
-            decision = Decision(node=node) if node else schedule_one(pod, self.snapshot, self.profile)
+            lane = self._lane_of(pod)
+            node = lane.templates.place(pod)
+            decision = Decision(node=node) if node else schedule_one(pod, self.snapshot, lane.profile)
             if decision.node:
                 self.snapshot.nominated.pop(pod.uid, None)
                 self.snapshot.assume(pod, decision.node, self._world.clock.monotonic())
                 return decision.node
-            evict = preempt(pod, self.snapshot, self.profile, decision, self._evictions.budgets)
+            evict = preempt(pod, self.snapshot, lane.profile, decision, self._evictions.budgets)
             if evict is not None:
                 self.snapshot.nominated[pod.uid] = (pod, evict.node)
-                self._evictions.start(pod, evict)
+                self._evictions.start(pod, evict, lane.recorder)
             self.queue.unschedulable(waiting, decision.plugins)
             self._report(pod, "Unschedulable", decision.message())
             return ""
@@ -133,7 +159,7 @@ class Scheduler(Actor[None]):
         if error is None:
             self.queue.remove(pod.uid)
             message = f"Successfully assigned {pod.namespace}/{pod.name} to {node}"
-            self._recorder.event(pod.object, "Normal", "Scheduled", message)
+            self._lane_of(pod).recorder.event(pod.object, "Normal", "Scheduled", message)
             return
         self.snapshot.forget(pod.uid)
         if isinstance(error, NotFound) and self._pods.get(pod.key) is None:
@@ -145,7 +171,7 @@ class Scheduler(Actor[None]):
 
     def _report(self, pod: PodInfo, reason: str, message: str) -> None:
         """The event and the condition that say why the pod waits."""
-        self._recorder.event(pod.object, "Warning", "FailedScheduling", message)
+        self._lane_of(pod).recorder.event(pod.object, "Warning", "FailedScheduling", message)
         present = condition_of(pod.object, "PodScheduled")
         if present is not None and (present.get("reason"), present.get("message")) == (reason, message):
             return
@@ -230,7 +256,7 @@ class Scheduler(Actor[None]):
             self.queue.add(PodInfo(new))
 
     def _is_ours(self, pod: Object) -> bool:
-        return pod["spec"].get("schedulerName", DEFAULT_NAME) in self._profile_names
+        return _scheduler_name(pod) in self._lanes
 
     def _node_changed(self, old: Object | None, new: Object | None, cause: str) -> None:
         if new is None:
@@ -261,6 +287,11 @@ class Scheduler(Actor[None]):
     def _namespace_labels(self, namespace: str) -> Mapping[str, str]:
         found = self._namespaces.get(Key("", namespace))
         return _labels(found) if found is not None else {}
+
+
+def _scheduler_name(pod: Object) -> str:
+    name: str = pod["spec"].get("schedulerName", DEFAULT_NAME)
+    return name
 
 
 def _labels(obj: Object) -> Mapping[str, str]:

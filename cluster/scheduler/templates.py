@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
 
 from cluster.api.selectors import LabelSelector
@@ -23,7 +24,7 @@ from cluster.scheduler.nodes import NodeInfo
 from cluster.scheduler.placement import prepare, refusal_of
 from cluster.scheduler.plugins import MAX_SCORE, Check
 from cluster.scheduler.plugins.image_locality import image_score, normalised_name
-from cluster.scheduler.plugins.resources import balanced, least_allocated
+from cluster.scheduler.plugins.resources import balanced
 from cluster.scheduler.plugins.topology_spread import DEFAULTS, HOSTNAME, ZONE, SelectorOf
 from cluster.scheduler.plugins.volumes import claim_names
 from cluster.scheduler.pods import PodInfo
@@ -47,8 +48,9 @@ class Standing(NamedTuple):
 
 
 class Template:
-    def __init__(self, pod: PodInfo, checks: list[Check]) -> None:
+    def __init__(self, pod: PodInfo, checks: list[Check], fit: Callable[[PodInfo, NodeInfo], int]) -> None:
         self._pod = pod
+        self._fit = fit
         self._checks = checks
         self._counter: PodCounter | None = None
         self._images = tuple(normalised_name(image) for image in pod.images)
@@ -120,7 +122,7 @@ class Template:
 
     def _standing(self, node: NodeInfo, weights: dict[str, int]) -> Standing:
         pod = self._pod
-        score = weights.get("NodeResourcesFit", 0) * least_allocated(pod, node)
+        score = weights.get("NodeResourcesFit", 0) * self._fit(pod, node)
         if pod.requests.get("cpu") or pod.requests.get("memory"):
             score += weights.get("NodeResourcesBalancedAllocation", 0) * balanced(pod, node)
         return Standing(
@@ -204,7 +206,7 @@ class Templates:
         if found is None:
             checks = prepare(pod, self._snapshot, self._profile)
             assert isinstance(checks, list)
-            found = self._known[shape] = Template(pod, checks)
+            found = self._known[shape] = Template(pod, checks, self._profile.fit)
             if len(self._known) > KEPT:
                 self._known.popitem(last=False)
         else:

@@ -17,6 +17,7 @@ from cluster.api.kinds import (
     NAMESPACES,
     PRIORITY_CLASSES,
     SERVICES,
+    STORAGE_CLASSES,
 )
 from cluster.api.objects import Object
 from cluster.api.resource import Resource
@@ -36,6 +37,7 @@ async def bootstrap_objects(
             PRIORITY_CLASSES,
             {"metadata": {"name": name}, "value": value, "description": description},
         )
+    await _ensure(client, STORAGE_CLASSES, _STORAGE_CLASS)
     await _ensure(client, INGRESS_CLASSES, _INGRESS_CLASS)
     await _ensure(client, SERVICES, _dns_service(service_cidr))
     await _ensure(client, SERVICES, _kubernetes_service(service_cidr, port))
@@ -48,6 +50,18 @@ _INGRESS_CLASS: Object = {
     "spec": {"controller": "kubemu.dev/ingress"},
 }
 """See `cluster.controllers.load_balancer`."""
+
+_STORAGE_CLASS: Object = {
+    "metadata": {
+        "name": "standard",
+        "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+    },
+    "provisioner": "kubemu.dev/emulated",
+    "reclaimPolicy": "Delete",
+    "volumeBindingMode": "WaitForFirstConsumer",
+    "allowVolumeExpansion": True,
+}
+"""See `cluster.controllers.volumes.provisioner`."""
 
 _PRIORITIES = (
     (

@@ -25,6 +25,8 @@ from cluster.controllers.daemonset.placement import target_node
 from cluster.controllers.registry import all_controllers
 from cluster.reconcile.metrics import Metrics
 from cluster.reconcile.world import Background, World
+from cluster.scheduler.configuration import Configuration
+from cluster.scheduler.scheduler import Scheduler
 from cluster.server.local import LocalClient
 from cluster.server.verbs import Verbs
 from cluster.store.journal.memory import MemoryJournal
@@ -91,8 +93,9 @@ class Cluster:
 class Kubelets:
     """Schedules, starts, finishes and ends pods."""
 
-    def __init__(self, cluster: Cluster, world: World, tasks: Tasks) -> None:
-        self._cluster, self._world, self._tasks = cluster, world, tasks
+    def __init__(self, cluster: Cluster, world: World, tasks: Tasks, *, scheduled: bool) -> None:
+        """`scheduled`: somebody else gives pods their nodes."""
+        self._cluster, self._world, self._tasks, self._scheduled = cluster, world, tasks, scheduled
         self._client = cluster.client
         self._seen: dict[tuple[str, bool], None] = {}
         self._count = 0
@@ -101,6 +104,8 @@ class Kubelets:
         if new is None:
             return
         ending = "deletionTimestamp" in new["metadata"]
+        if self._scheduled and not ending and not new["spec"].get("nodeName"):
+            return
         mark = (new["metadata"]["uid"], ending)
         if mark in self._seen:
             return
@@ -164,8 +169,13 @@ class Kubelets:
 
 @asynccontextmanager
 async def running(
-    seed: int = 1, *, kubelets: bool = True, metrics: Metrics | None = None
+    seed: int = 1,
+    *,
+    kubelets: bool = True,
+    metrics: Metrics | None = None,
+    scheduler: Configuration | None = None,
 ) -> AsyncIterator[Cluster]:
+    """`scheduler`: run the real one, so configured, over the nodes that the test creates."""
     loop = asyncio.get_running_loop()
     clock, chance, log = LoopClock(loop), Chance(seed), structlog.get_logger()
     registry = Registry()
@@ -193,8 +203,12 @@ async def running(
     for name, factory in all_controllers(world):
         if name not in NEED_AGENTS:
             system.spawn(name, factory)
+    if scheduler is not None:
+        system.spawn("scheduler", lambda: Scheduler(world, scheduler))
     if kubelets:
-        world.informers.of(kinds.PODS).on_change(Kubelets(cluster, world, tasks).changed)
+        world.informers.of(kinds.PODS).on_change(
+            Kubelets(cluster, world, tasks, scheduled=scheduler is not None).changed
+        )
     watcher = tasks.start("failures", system.failed())
     try:
         yield cluster

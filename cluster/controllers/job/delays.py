@@ -24,16 +24,17 @@ def last_failures(job: Object, counted: Tally) -> dict[int, Object]:
     """Index → the failed pod that says how often it has failed, of indexes that wait for a replacement."""
     if not has_limit_per_index(job):
         return {}
-    active = {indexes.index_of(pod): None for pod in counted.active}
-    done = {**active, **counted.succeeded_indexes, **counted.failed_indexes}
+    done: dict[int | None, None] = {indexes.index_of(pod): None for pod in counted.active}
+    for index in (*counted.succeeded_indexes, *counted.failed_indexes):
+        done[index] = None
     found: dict[int, Object] = {}
     for pod in (*counted.new_failed, *counted.ignored):
-        index = indexes.index_of(pod)
-        if index is None or index in done:
+        its = indexes.index_of(pod)
+        if its is None or its in done:
             continue
-        known = found.get(index)
+        known = found.get(its)
         if known is None or _rank(known) <= _rank(pod):
-            found[index] = pod
+            found[its] = pod
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cluster.scheduler.decision import Refusal
 from cluster.scheduler.nodes import NodeInfo
@@ -10,11 +10,22 @@ from cluster.scheduler.plugins import MAX_SCORE, Check
 from cluster.scheduler.pods import PodInfo
 from cluster.scheduler.snapshot import Snapshot
 
+_CPU_AND_MEMORY = (("cpu", 1), ("memory", 1))
+
 
 class NodeResourcesFit:
-    """Filter, and the LeastAllocated score: the emptier in CPU and memory, the better."""
+    """Filter, and a score: LeastAllocated, the emptier the better, or MostAllocated, the fuller."""
 
     name = "NodeResourcesFit"
+
+    def __init__(
+        self,
+        strategy: str = "LeastAllocated",
+        resources: Sequence[tuple[str, int]] = _CPU_AND_MEMORY,
+    ) -> None:
+        self.score: Callable[[PodInfo, NodeInfo], int] = least_allocated
+        if strategy != "LeastAllocated" or tuple(resources) != _CPU_AND_MEMORY:
+            self.score = _allocation(resources, most=strategy == "MostAllocated")
 
     def filter_for(self, pod: PodInfo, snapshot: Snapshot) -> Check:
         requests = [(name, amount) for name, amount in pod.requests.items() if amount]
@@ -30,7 +41,8 @@ class NodeResourcesFit:
         return check
 
     def scores_for(self, pod: PodInfo, snapshot: Snapshot, nodes: Sequence[NodeInfo]) -> Sequence[int]:
-        return [least_allocated(pod, node) for node in nodes]
+        score = self.score
+        return [score(pod, node) for node in nodes]
 
 
 def _refusal(pod: PodInfo, node: NodeInfo) -> Refusal:
@@ -58,6 +70,32 @@ def least_allocated(pod: PodInfo, node: NodeInfo) -> int:
         total += (memory - used) * MAX_SCORE // memory if used <= memory else 0
         weights += 1
     return total // weights if weights else 0
+
+
+def _allocation(resources: Sequence[tuple[str, int]], *, most: bool) -> Callable[[PodInfo, NodeInfo], int]:
+    """The score over any resources with weights. One that the node doesn't have, or an extended one that
+    the pod doesn't ask for, says nothing."""
+
+    def score(pod: PodInfo, node: NodeInfo) -> int:
+        total = weights = 0
+        for name, weight in resources:
+            capacity = node.allocatable.get(name, 0)
+            if name == "cpu":
+                used = node.score_cpu + pod.score_requests[0]
+            elif name == "memory":
+                used = node.score_memory + pod.score_requests[1]
+            elif asked := pod.requests.get(name, 0):
+                used = node.requested.get(name, 0) + asked
+            else:
+                continue
+            if not capacity:
+                continue
+            part = min(used, capacity) if most else max(capacity - used, 0)
+            total += weight * (part * MAX_SCORE // capacity)
+            weights += weight
+        return total // weights if weights else 0
+
+    return score
 
 
 class NodeResourcesBalancedAllocation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cluster.server.admission.chain import Step, StepFunction
+from cluster.server.admission.claim_resize import check_resize
 from cluster.server.admission.completion import (
     protect_storage,
     set_ingress_class,
@@ -59,6 +60,7 @@ VALIDATING: tuple[Step, ...] = (
     _step("LimitRanger", check_limits, _MAKES, (*_PODS, *_CLAIMS)),
     _step("PodSecurity", check_pod_security, _WRITES, _WITH_TEMPLATE, ("", "ephemeralcontainers")),
     _step("Priority", check_single_default, _WRITES, _CLASSES),
+    _step("PersistentVolumeClaimResize", check_resize, (_UPDATE,), _CLAIMS),
     _step("ResourceQuota", check_quota, _MAKES),
     _step("ResourceQuota", check_quota, (_UPDATE,), ("services", *_CLAIMS)),
 )
