@@ -50,8 +50,9 @@ class World:
     ) -> None:
         """`client` acts as an administrator. `cluster_ca`: PEM of the certificate authority that pods
         trust (kube-root-ca.crt). `cluster_cidr`: addresses of pods,
-        shared out among the nodes. `load_balancer_cidr`: addresses of load balancers. `metrics`: usage of pods, for the autoscaler. `sign`: None for a
-        cluster without keys (a simulation), where approved signing requests stay without a certificate."""
+        shared out among the nodes. `load_balancer_cidr`: addresses of load balancers. `metrics`: usage of
+        pods, for the autoscaler. `sign`: None for a cluster without keys (a simulation), where approved
+        signing requests stay without a certificate."""
         self.informers = Informers(client)
         self.client: ApiClient = WriteThrough(client, self.informers)
         self.clock = clock
