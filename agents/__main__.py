@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from agents.app import AgentNode, build_node
+from agents.app import AgentNode, build_node, build_view, follow
 from agents.behaviour import BehaviourError, Library, load_library
 from agents.loopback import LoopbackNetwork
 from agents.services.dataplane import Dataplane
@@ -99,6 +99,8 @@ def _build(
     services: Dataplane,
 ) -> list[AgentNode]:
     chance = Chance.from_entropy()
+    view = build_view(settings.cluster, timings=settings.timings, clock=clock, chance=chance, log=log)
+    follow(services, view)
     nodes = []
     for name in settings.nodes:
         link = MqttTransport(
@@ -117,6 +119,7 @@ def _build(
                 transport=link,
                 network=services.plain,
                 services=services,
+                view=view,
                 library=library,
                 machine=settings.machine,
                 timings=settings.timings,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from structlog.typing import FilteringBoundLogger
 
 from agents.behaviour import Library
+from agents.clusterview import ClusterView
 from agents.emulated.runtime import NAME, VERSION, EmulatedRuntime
 from agents.host import PodView
 from agents.network import Network
@@ -24,7 +25,7 @@ from broker.supervision import Tasks
 from broker.system import ActorSystem
 from broker.transport.link import Transport, Will
 from cluster.api.timings import Timings
-from cluster.api.wire import OFFLINE, instance_of, online
+from cluster.api.wire import OFFLINE, SharedSnapshot, instance_of, online
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class NodeParts:
     services: Dataplane
     owns_services: bool
     """Nobody else uses them: they end with the node."""
+    view: ClusterView
     machine: Machine
     timings: Timings
     clock: Clock
@@ -55,6 +57,7 @@ class AgentNode:
         self._transport = parts.transport
         self._runtime = parts.runtime
         self._services = parts.services if parts.owns_services else None
+        self._view = parts.view
         self._tasks = Tasks()
         self._presence = topics.node_presence(parts.cluster, parts.name)
         self._system = ActorSystem(clock=parts.clock, chance=parts.chance, log=parts.log)
@@ -71,6 +74,7 @@ class AgentNode:
         receive(parts.transport, down, self._on_message, log=parts.log)
         parts.transport.subscribe(topics.control_presence(parts.cluster), self._on_control)
         parts.transport.on_connection(self._on_connection)
+        parts.view.join(parts.name, parts.transport, self._peer.tell)
 
     def _make_actor(self, parts: NodeParts) -> NodeActor:
         self._node = NodeActor(
@@ -79,6 +83,7 @@ class AgentNode:
             tell=self._peer.tell,
             runtime=parts.runtime,
             services=parts.services,
+            view=parts.view,
             size=parts.machine,
             timings=parts.timings,
             runtime_version=f"{NAME}://{VERSION}",
@@ -113,6 +118,7 @@ class AgentNode:
         await self._tasks.failed()
 
     async def _halt(self) -> None:
+        self._view.leave(self.name)
         if self._services is not None:
             await self._services.close()
         await self._system.stop()
@@ -125,7 +131,10 @@ class AgentNode:
         self._actor.tell(Connected(connected))
 
     def _on_message(self, topic: str, envelope: Envelope) -> None:
-        self._actor.tell(envelope.body)
+        if isinstance(envelope.body, SharedSnapshot):
+            self._view.take(envelope.body)
+        else:
+            self._actor.tell(envelope.body)
 
     def _on_control(self, topic: str, payload: bytes) -> None:
         self._actor.tell(ControlSeen(instance_of(payload)))
@@ -144,14 +153,18 @@ def build_node(
     chance: Chance,
     log: FilteringBoundLogger,
     services: Dataplane | None = None,
+    view: ClusterView | None = None,
 ) -> AgentNode:
     """A node with the emulated runtime, not yet started. Each call draws a new epoch from `chance`.
-    `services`: of a process with several nodes, over the same network; the caller closes them."""
+    `services`, `view`: of a process with several nodes, over the same network; the caller closes them."""
     owns_services = services is None
-    if services is None:
-        services = Dataplane(network, log=log.bind(node=name))
     epoch = chance.name_suffix(10)
     own = chance.fork(f"{name}/{epoch}")
+    if view is None:
+        view = build_view(cluster, timings=timings, clock=clock, chance=own, log=log.bind(node=name))
+    if services is None:
+        services = Dataplane(network, log=log.bind(node=name))
+        follow(services, view)
     return AgentNode(
         NodeParts(
             cluster=cluster,
@@ -161,6 +174,7 @@ def build_node(
             runtime=EmulatedRuntime(services.network, library, clock=clock, chance=own.fork("runtime")),
             services=services,
             owns_services=owns_services,
+            view=view,
             machine=machine,
             timings=timings,
             clock=clock,
@@ -168,3 +182,15 @@ def build_node(
             log=log.bind(node=name),
         )
     )
+
+
+def build_view(
+    cluster: str, *, timings: Timings, clock: Clock, chance: Chance, log: FilteringBoundLogger
+) -> ClusterView:
+    """What all nodes of one process know of the cluster."""
+    return ClusterView(cluster, timings=timings, clock=clock, chance=chance.fork("view"), log=log)
+
+
+def follow(services: Dataplane, view: ClusterView) -> None:
+    """The data plane works by what the view knows."""
+    view.on_change(lambda names: services.take(view, names))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from cluster.api.objects import Object
-from cluster.api.wire import Desired
+from cluster.api.wire import Desired, object_of
 
 Name = tuple[str, str, str]
 """Kind, namespace, name."""
@@ -33,7 +33,7 @@ class Changes:
     gone: list[str] = field(default_factory=list)
     """Uids of pods that are not wanted here any more."""
     others: list[Name] = field(default_factory=list)
-    """ConfigMaps, Secrets, Services, EndpointSlices that came, changed or went."""
+    """ConfigMaps and Secrets that came, changed or went."""
 
 
 class DesiredState:
@@ -42,7 +42,6 @@ class DesiredState:
         self.applied = 0
         self.pods: dict[str, Object] = {}
         self.objects: dict[Name, Object] = {}
-        self._services: list[Object] | None = None
         self._parts: list[Object] = []
         self._collecting = False
 
@@ -58,21 +57,19 @@ class DesiredState:
             return Verdict.FOREIGN, changes
         if message.sequence <= self.applied:
             return Verdict.KNOWN, changes
-        if message.sequence != self.applied + 1:
+        if message.sequence != self.applied + 1 and not (message.full and message.part == 0):
             return Verdict.GAP, changes
         self.applied = message.sequence
         if message.full:
-            if not self._collecting:
+            if message.part == 0 or not self._collecting:
                 self._parts, self._collecting = [], True
-            self._parts += [_slim(obj) for obj in message.set]
+            self._parts += _objects(message)
             if message.more:
                 return Verdict.PARTIAL, changes
             parts, self._parts, self._collecting = self._parts, [], False
             self._replace(parts, changes)
         else:
             self._delta(message, changes)
-        if any(name[0] == "Service" for name in changes.others):
-            self._services = None
         return Verdict.APPLIED, changes
 
     def _replace(self, objects: list[Object], changes: Changes) -> None:
@@ -93,7 +90,7 @@ class DesiredState:
                 name = (removed.kind, removed.namespace, removed.name)
                 if self.objects.pop(name, None) is not None:
                     changes.others.append(name)
-        for obj in map(_slim, message.set):
+        for obj in _objects(message):
             if obj["kind"] == "Pod":
                 self.pods[obj["metadata"]["uid"]] = obj
                 changes.pods.append(obj)
@@ -104,12 +101,10 @@ class DesiredState:
     def lookup(self, kind: str, namespace: str, name: str) -> Object | None:
         return self.objects.get((kind, namespace, name))
 
-    def services(self) -> list[Object]:
-        """Sorted by name, so that environments don't depend on the order of arrival."""
-        if self._services is None:
-            names = sorted(name for name in self.objects if name[0] == "Service")
-            self._services = [self.objects[name] for name in names]
-        return self._services
+
+def _objects(message: Desired) -> list[Object]:
+    """Configuration before the pods that need it."""
+    return [_slim(obj) for obj in (*map(object_of, message.texts), *message.set)]
 
 
 def _slim(obj: Object) -> Object:

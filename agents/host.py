@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -45,7 +46,7 @@ class Host(Protocol):
 
     def lookup(self, kind: str, namespace: str, name: str) -> Object | None: ...
 
-    def services(self) -> list[Object]: ...
+    def services(self) -> Sequence[Object]: ...
 
     def take_address(self, uid: str) -> str | None:
         """None while there is none."""

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from agents import machine, serving
 from agents.addresses import AddressPool
+from agents.clusterview import ClusterView
 from agents.desired import Changes, DesiredState, Verdict
 from agents.environment import Place
 from agents.host import PodView
@@ -47,9 +48,16 @@ from cluster.api.wire import (
 FLUSH_S = 0.02
 """How long a status or an event waits for others of the same moment: a pod's start is one packet."""
 ACKNOWLEDGE_S = 10.0
-"""A report that is not stored by then was lost: register again."""
+ACKNOWLEDGE_MAX_S = 120.0
+"""When no report was stored for so long, one was lost: register again. Doubles each time that it comes to
+that, until all are stored: a store that is busy is not helped by reports that come again."""
 REGISTER_RETRY_S = 5.0
 REGISTER_RETRY_MAX_S = 30.0
+RESYNCHRONISE_S = 0.25
+RESYNCHRONISE_MAX_S = 16.0
+"""How long a session that is out of step goes on before a new one, from the second time on; doubles."""
+CALM_S = 30.0
+"""A session that stood so long ends a series of resynchronisations."""
 ANSWER_S = 0.2
 """A registration this young was sent to the controller manager that is now seen."""
 USAGE_PERIOD_S = 5.0
@@ -92,10 +100,17 @@ class RegisterDue:
 
 @dataclass(frozen=True, slots=True)
 class AcknowledgeDue:
-    """By now the report with this number should be stored."""
+    """By now more reports should be stored than these."""
 
     session: str
     sequence: int
+    """The last one that was sent."""
+    stored: int
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSynced:
+    """What all nodes are told alike is known: pods may start."""
 
 
 NodeMessage: TypeAlias = (
@@ -105,6 +120,7 @@ NodeMessage: TypeAlias = (
     | Flush
     | RegisterDue
     | AcknowledgeDue
+    | ViewSynced
     | Registered
     | RegisterAgain
     | Desired
@@ -128,6 +144,7 @@ class NodeActor(Actor[NodeMessage]):
         tell: Callable[[Any], None],
         runtime: Runtime,
         services: Dataplane,
+        view: ClusterView,
         size: Machine,
         timings: Timings,
         runtime_version: str,
@@ -137,6 +154,7 @@ class NodeActor(Actor[NodeMessage]):
         self._tell = tell
         self._runtime = runtime
         self._services = services
+        self._view = view
         self._network = services.network
         self._size = size
         self._timings = timings
@@ -148,6 +166,12 @@ class NodeActor(Actor[NodeMessage]):
         """The controller manager's instance; empty while it is away."""
         self._registered_at = 0.0
         self._retry_s = REGISTER_RETRY_S
+        self._begun_at = -CALM_S
+        self._hurried = 0
+        """Resynchronisations in a row."""
+        self._out_of_step = False
+        """A registration is due in a moment."""
+        self._acknowledge_s = ACKNOWLEDGE_S
         self._session = ""
         self._begun: deque[str] = deque(maxlen=SESSIONS_REMEMBERED)
         """Each session is begun once: numbers that start over would make old acknowledgements mean new
@@ -165,9 +189,14 @@ class NodeActor(Actor[NodeMessage]):
         self._events: deque[AgentEvent] = deque(maxlen=MAX_WAITING_EVENTS)
         self._introduced = False
         self._images_told: list[Object] | None = None
+        self._addresses_due: list[Object] | None = None
+        """For the next heartbeat of this session."""
         self._usage_told = -USAGE_PERIOD_S
         self._flush_due = False
         self._acknowledge_due = False
+
+    async def started(self) -> None:
+        self._view.when_synced(lambda: self.context.ref.tell(ViewSynced()))
 
     async def receive(self, message: NodeMessage) -> None:
         match message:
@@ -183,6 +212,8 @@ class NodeActor(Actor[NodeMessage]):
                 self._register()
             case AcknowledgeDue():
                 self._on_acknowledge_due(message)
+            case ViewSynced():
+                self._start_pods(list(self._desired.pods.values()))
             case _:
                 self._asked_since = None
                 self._from_control(message)
@@ -196,7 +227,7 @@ class NodeActor(Actor[NodeMessage]):
             case Desired():
                 self._on_desired(message)
             case StatusesStored() if message.epoch == self._epoch:
-                self._outbox.stored(message.session, message.sequence)
+                self._on_stored(message)
             case RestartContainer():
                 if message.uid in self._pods:
                     self._pods[message.uid][0].tell(message)
@@ -245,10 +276,12 @@ class NodeActor(Actor[NodeMessage]):
             return
         self._session = ""
         self._outbox.end()
+        self._out_of_step = False
         self._tell(
             Register(
                 node=self._name,
                 epoch=self._epoch,
+                begun=self._begun[-1] if self._begun else "",
                 labels=dict(self._size.labels),
                 capacity=self._capacity,
                 allocatable=self._capacity,
@@ -257,15 +290,33 @@ class NodeActor(Actor[NodeMessage]):
             )
         )
         self._registered_at = self.context.clock.monotonic()
-        self.context.after(self._retry_s, RegisterDue(), key="register")
+        self.context.after(self._jittered(self._retry_s), RegisterDue(), key="register")
         self._retry_s = min(self._retry_s * 2, REGISTER_RETRY_MAX_S)
+
+    def _jittered(self, delay_s: float) -> float:
+        return delay_s * self.context.chance.uniform(0.7, 1.0)
+
+    def _resynchronise(self) -> None:
+        """The session is out of step: the first time another one is opened at once, then more and more
+        slowly, for what made it so may be load."""
+        if not self._session or self._out_of_step:
+            return
+        if self.context.clock.monotonic() - self._begun_at > CALM_S:
+            self._hurried = 0
+        self._hurried += 1
+        if self._hurried == 1:
+            self._register()
+            return
+        self._out_of_step = True
+        delay_s = min(RESYNCHRONISE_S * 2.0 ** (self._hurried - 2), RESYNCHRONISE_MAX_S)
+        self.context.after(self._jittered(delay_s), RegisterDue(), key="register")
 
     def _register_again(self, reason: str) -> None:
         """While a registration is under way this is an older wish, which it fulfils. To register once more
         would make its answer stale: with a slow link, neither side would ever come to rest."""
         if self._session:
             self.context.log.info("asked to register again", reason=reason)
-            self._register()
+            self._resynchronise()
 
     def _on_registered(self, message: Registered) -> None:
         if message.epoch != self._epoch or not self._connected or message.session in self._begun:
@@ -278,13 +329,15 @@ class NodeActor(Actor[NodeMessage]):
             self._addresses = AddressPool(cidr)
         if not self._ip:
             self._ip = self._addresses.gateway
-            self._register()
-            return
         self._services.join(self._name, self._ip, cidr)
         self.context.cancel("register")
         self._retry_s = REGISTER_RETRY_S
         self._session = message.session
         self._begun.append(message.session)
+        self._begun_at = self.context.clock.monotonic()
+        addresses = machine.addresses(self._name, self._ip)
+        if message.node.get("status", {}).get("addresses") != addresses:
+            self._addresses_due = addresses
         self.context.log.info("registered", session=message.session, pod_cidr=cidr)
         self._desired.begin(message.session)
         for report in self._outbox.begin(message.session):
@@ -323,10 +376,11 @@ class NodeActor(Actor[NodeMessage]):
                 applied=self._desired.applied,
                 conditions=machine.conditions(),
                 images=images if images != self._images_told else None,
+                addresses=self._addresses_due,
                 usage=self._usage(),
             )
         )
-        self._images_told = images
+        self._images_told, self._addresses_due = images, None
 
     def _usage(self) -> dict[str, Any] | None:
         now = self.context.clock.monotonic()
@@ -355,25 +409,26 @@ class NodeActor(Actor[NodeMessage]):
                 self._apply(changes, full=message.full)
             case Verdict.GAP:
                 self.context.log.info("desired state has a gap", sequence=message.sequence)
-                self._register()
-            case Verdict.FOREIGN if self._session:
-                self._register()
+                self._resynchronise()
+            case Verdict.FOREIGN:
+                self._resynchronise()
             case _:
                 pass
 
     def _apply(self, changes: Changes, *, full: bool) -> None:
-        if changes.others:
-            self._services.take(self._name, self._desired, changes.others)
         for uid in changes.gone:
             self._left.pop(uid, None)
             if uid in self._pods:
                 self._pods[uid][0].tell(PodRemoved())
+        fresh = []
         for pod in changes.pods:
             uid = pod["metadata"]["uid"]
             if uid in self._pods:
                 self._pods[uid][0].tell(PodUpdated(pod))
-            elif uid not in self._left:
-                self._start_pod(uid, pod)
+            else:
+                fresh.append(pod)
+        if self._view.synced:
+            self._start_pods(fresh)
         if full:
             for uid in [uid for uid in self._left if uid not in self._desired.pods]:
                 del self._left[uid]
@@ -381,6 +436,13 @@ class NodeActor(Actor[NodeMessage]):
         for ref, view in self._pods.values() if spaces else ():
             if view.namespace in spaces:
                 ref.tell(ConfigChanged())
+
+    def _start_pods(self, pods: Sequence[Object]) -> None:
+        """Not before the Services are known, which belong into the environment of each container."""
+        for pod in pods:
+            uid = pod["metadata"]["uid"]
+            if uid not in self._pods and uid not in self._left:
+                self._start_pod(uid, pod)
 
     def _start_pod(self, uid: str, pod: Object) -> None:
         meta = pod["metadata"]
@@ -416,8 +478,8 @@ class NodeActor(Actor[NodeMessage]):
     def lookup(self, kind: str, namespace: str, name: str) -> Object | None:
         return self._desired.lookup(kind, namespace, name)
 
-    def services(self) -> list[Object]:
-        return self._desired.services()
+    def services(self) -> Sequence[Object]:
+        return self._view.of_kind("Service")
 
     def take_address(self, uid: str) -> str | None:
         return self._addresses.take(uid) if self._addresses is not None else None
@@ -496,14 +558,23 @@ class NodeActor(Actor[NodeMessage]):
     def _expect_acknowledgement(self) -> None:
         if not self._acknowledge_due:
             self._acknowledge_due = True
-            due = AcknowledgeDue(self._session, self._outbox.sent)
-            self.context.after(ACKNOWLEDGE_S, due, key="acknowledge")
+            due = AcknowledgeDue(self._session, self._outbox.sent, self._outbox.confirmed)
+            self.context.after(self._acknowledge_s, due, key="acknowledge")
+
+    def _on_stored(self, message: StatusesStored) -> None:
+        self._outbox.stored(message.session, message.sequence)
+        if self._acknowledge_due and not self._outbox.missing(self._outbox.sent):
+            self._acknowledge_due = False
+            self._acknowledge_s = ACKNOWLEDGE_S
+            self.context.cancel("acknowledge")
 
     def _on_acknowledge_due(self, message: AcknowledgeDue) -> None:
         self._acknowledge_due = False
-        if message.session == self._session and self._outbox.missing(message.sequence):
+        stuck = self._outbox.missing(message.sequence) and self._outbox.confirmed == message.stored
+        if message.session == self._session and stuck:
             self.context.log.info("a report was not stored in time", sequence=message.sequence)
-            self._register()
+            self._acknowledge_s = min(self._acknowledge_s * 2, ACKNOWLEDGE_MAX_S)
+            self._resynchronise()
         elif self._outbox.missing(self._outbox.sent):
             self._expect_acknowledgement()
 

@@ -51,6 +51,11 @@ class Outbox:
         """The number of the newest report of this session."""
         return self._sequence
 
+    @property
+    def confirmed(self) -> int:
+        """Everything up to here is stored, in this session."""
+        return self._stored
+
     def missing(self, sequence: int) -> bool:
         """Whether the report with this number is not acknowledged."""
         return bool(self._session) and self._stored < sequence

@@ -1,8 +1,9 @@
 """Who may do what at the broker: users, passwords, permissions, and the files that brokers read them from.
 
-A node publishes on its `up` and `presence` topics and reads its `down` topic and the controller manager's
-presence, nothing else; the controller manager has the whole cluster. Both brokers get the same permissions:
-nats-server as a part of its configuration, Mosquitto as a password file and an access control list.
+A node publishes on its `up` and `presence` topics and reads its `down` topic, the controller manager's
+presence and what all nodes are told alike, nothing else; the controller manager has the whole cluster. Both
+brokers get the same permissions: nats-server as a part of its configuration, Mosquitto as a password file and
+an access control list.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 from broker.chance import Chance
 from broker.topics import CONTROL_USER as CONTROL_USER
-from broker.topics import ROOT, control_presence, node_down, node_presence, node_up
+from broker.topics import ROOT, control_presence, node_down, node_presence, node_up, shared_down
 
 MOSQUITTO_PASSWORDS = "passwords"
 MOSQUITTO_ACL = "acl"
@@ -46,7 +47,7 @@ def permissions(cluster: str, user: str) -> Permissions:
         return Permissions(publish=(everything,), subscribe=(everything,))
     return Permissions(
         publish=(node_up(cluster, user), node_presence(cluster, user)),
-        subscribe=(node_down(cluster, user), control_presence(cluster)),
+        subscribe=(node_down(cluster, user), control_presence(cluster), shared_down(cluster)),
     )
 
 

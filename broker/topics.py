@@ -1,9 +1,9 @@
 """The topics of one cluster.
 
 `kubemu/<cluster>/nodes/<node>/down` carries messages to a node, `…/up` those from it, and `…/presence`
-(retained, with a last will) whether it is connected. `kubemu/<cluster>/control/presence` says the same of
-the controller manager. Node names are DNS subdomains: lower case, digits, `-` and `.`, so they need no
-escaping in MQTT (NATS maps the dots itself).
+(retained, with a last will) whether it is connected. `kubemu/<cluster>/control/presence` says the same of the
+controller manager, and `kubemu/<cluster>/shared/down` carries what it tells all nodes alike. Node names are
+DNS subdomains: lower case, digits, `-` and `.`, so they need no escaping in MQTT (NATS maps the dots itself).
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ def control_presence(cluster: str) -> str:
     return f"{ROOT}/{cluster}/control/presence"
 
 
+def shared_down(cluster: str) -> str:
+    return f"{ROOT}/{cluster}/shared/down"
+
+
 def node_of(topic: str) -> str:
     """The node a node topic belongs to; ValueError for any other topic."""
     parts = topic.split("/")
@@ -51,7 +55,7 @@ def ends_of(topic: str) -> tuple[str, str]:
     parts = topic.split("/")
     if len(parts) == 5 and parts[0] == ROOT and parts[2] == "nodes":
         return (CONTROL_USER, parts[3]) if parts[4] == "down" else (parts[3], CONTROL_USER)
-    if len(parts) == 4 and parts[0] == ROOT and parts[2] == "control":
+    if len(parts) == 4 and parts[0] == ROOT and parts[2] in ("control", "shared"):
         return CONTROL_USER, ""
     return "", ""
 

@@ -1,9 +1,8 @@
 """What an agent process does for the cluster's network besides its pods: Services, DNS, ingress, policy.
 
 One per process (in a simulation per node, since a simulated machine dies alone). Nodes of the process join
-when they know their addresses; the first of them also tells what the control plane sent, for all get the
-same. Divergence: in a process of several nodes, a partition of that first one leaves the others with what
-was known before.
+when they know their addresses; what the control plane tells all alike comes from the process'
+`agents.clusterview`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,10 @@ from typing import Protocol
 from structlog.typing import FilteringBoundLogger
 
 from agents.network import Network
+from agents.services.dns import SERVICE as DNS_SERVICE
+from agents.services.dns import DnsServer
 from agents.services.frontends import Frontends
+from agents.services.names import Names
 from agents.services.podnetwork import PodNetwork
 from agents.services.policy import KIND as TRAFFIC_RULES
 from agents.services.policy import Policies
@@ -28,7 +30,7 @@ Name = tuple[str, str, str]
 
 
 class Known(Protocol):
-    """The objects that a node was sent."""
+    """The objects that all nodes are told of."""
 
     def lookup(self, kind: str, namespace: str, name: str) -> Object | None: ...
 
@@ -43,6 +45,9 @@ class Dataplane:
         self._teller = ""
         self.table = ServiceTable(self._node_of)
         self.policies = Policies()
+        self.names = Names(self.table)
+        """Who wants to look up a name without asking over the network."""
+        self._dns = DnsServer(network, self.names, self._tasks, log)
         self._frontends = Frontends(network, self._route, self._tasks, log)
 
     # --- what is known
@@ -57,10 +62,8 @@ class Dataplane:
         for key in self.table.services():
             self._refresh(key)
 
-    def take(self, node: str, known: Known, names: Iterable[Name]) -> None:
+    def take(self, known: Known, names: Iterable[Name]) -> None:
         """These objects came, changed or went."""
-        if node != self._teller:
-            return
         services: dict[Key, None] = {}
         for kind, namespace, name in names:
             obj, key = known.lookup(kind, namespace, name), Key(namespace, name)
@@ -86,8 +89,16 @@ class Dataplane:
             self._refresh(key)
 
     def _refresh(self, key: Key) -> None:
+        if key == DNS_SERVICE and self._is_dns(self.table.service(key)):
+            return
         ips = [ip for ip, _ in self._nodes.values()]
         self._frontends.want(key, self.table.frontends(key, ips))
+
+    def _is_dns(self, service: Object | None) -> bool:
+        """Serves DNS where the kube-dns Service stands for the agents' own server."""
+        ours = service is not None and not service["spec"].get("selector")
+        self._dns.serve_at(service["spec"].get("clusterIP", "") if service is not None and ours else "")
+        return ours
 
     def _node_of(self, ip: str) -> str:
         if ip:
@@ -120,6 +131,7 @@ class Dataplane:
     async def close(self) -> None:
         await self._frontends.close()
         await self._tasks.close()
+        await self._dns.close()
 
     async def failed(self) -> None:
         """Raises what a bug in the background work raised."""

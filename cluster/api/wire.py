@@ -15,14 +15,24 @@ Resynchronisation is the protocol; deltas are an optimisation of it:
 - `Heartbeat` names session and last applied sequence: the gateway sends everything anew when they
   disagree with its own books, and answers a heartbeat of an unknown session with `RegisterAgain`.
 
-Desired objects are whole API objects of several kinds: the pods bound to the node, the ConfigMaps and
-Secrets they refer to, and (for environment variables, proxies) Services and EndpointSlices.
+Desired objects are whole API objects: the pods bound to the node, and the ConfigMaps and Secrets that they
+refer to.
+
+What every node is told alike (Services, EndpointSlices, …) is published once, on a topic of its own:
+
+- `Shared` deltas carry consecutive numbers within an *instance* (a start of the gateway). `SharedMark` says
+  now and then which number was the last, so that a lost one is found.
+- A reader (one per agent process) that starts, sees a gap or another instance sends `SharedWanted` by one of
+  its nodes, and gets `SharedSnapshot` on that node's topic. Deltas that come before it are kept and applied
+  after it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
+
+import orjson
 
 from broker.message import message
 from cluster.api.objects import Object
@@ -47,6 +57,9 @@ class Register:
     node_info: dict[str, Any]
     """As in Node.status.nodeInfo."""
     kubelet_port: int = 0
+    begun: str = ""
+    """The last session that this agent start has begun. While it is not the gateway's present one, the answer
+    was lost or is still on its way, and the gateway repeats it instead of opening another session."""
 
 
 @message("heartbeat")
@@ -60,6 +73,8 @@ class Heartbeat:
     """Node conditions without times: type, status, reason, message."""
     images: list[Object] | None = None
     """Node.status.images when it changed, else None."""
+    addresses: list[Object] | None = None
+    """Node.status.addresses when they changed since the registration, else None."""
     usage: dict[str, Any] | None = None
     """metrics: {"node": {"cpu": cores, "memory": bytes}, "pods": {uid: {container: {"cpu", "memory"}}}}."""
 
@@ -146,10 +161,14 @@ class Desired:
     full: bool
     """True: forget everything that is not in here. May be split: `more` says that the rest follows, in
     messages with full=True too and consecutive sequence numbers; apply the union once the last one
-    (more=False) is there. Sequence numbers start at 1 in each session."""
+    (more=False) is there. Sequence numbers start at 1 in each session; a full state may jump ahead."""
     more: bool = False
+    part: int = 0
+    """Of a full state: 0 is its first message."""
     set: list[Object]
     """Objects with apiVersion and kind. A pod with deletionTimestamp is to be terminated."""
+    texts: list[str] = field(default_factory=list)
+    """More objects to set, as JSON (`object_of`): those that go to several nodes are encoded once."""
     removed: list[Removed]
 
 
@@ -180,6 +199,63 @@ class RestartContainer:
     container: str
     expected_restart_count: int
     reason: str
+
+
+# --- what every node is told alike
+
+
+@message("shared")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """Down, on the shared topic."""
+
+    instance: str
+    sequence: int
+    """Consecutive from 1 within the instance."""
+    texts: list[str]
+    """Objects to set, as JSON (`object_of`)."""
+    removed: list[Removed]
+
+
+@message("shared-mark")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedMark:
+    """Down, on the shared topic: after each connection and every `mark_period_s`."""
+
+    instance: str
+    sequence: int
+    """Of the last `Shared` sent; 0 before the first."""
+
+
+@message("shared-wanted")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedWanted:
+    """Up: asks for everything, by the node whose link the reader uses."""
+
+    request: str
+
+
+@message("shared-snapshot")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedSnapshot:
+    """Down, to the node that asked. Everything as of `sequence` (or newer), in parts."""
+
+    request: str
+    instance: str
+    sequence: int
+    part: int
+    more: bool
+    texts: list[str]
+
+
+def object_of(text: str) -> Object:
+    """An object that travelled as JSON. ValueError where it is none."""
+    return cast(Object, orjson.loads(text))
+
+
+def mark_period_s(heartbeat_s: float) -> float:
+    """How often `SharedMark` comes."""
+    return max(heartbeat_s, 2.0)
 
 
 # --- streams, both ways (logs, exec, attach, port-forward)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,7 @@ from cluster.api.objects import Object
 from cluster.api.timings import STANDARD
 
 CLUSTER, NODE = "test", "n1"
+SHARED = ("Service", "EndpointSlice")
 
 
 def make_pod(name: str = "web-1", *, annotations: dict[str, str] | None = None, **spec: Any) -> Object:
@@ -70,6 +72,7 @@ class World:
     acknowledges: bool = True
     sessions: int = 0
     sequence: int = 0
+    shared: int = 0
     node: AgentNode | None = None
     peer: Peer | None = None
     link: Any = None
@@ -113,8 +116,10 @@ class World:
         """Adds or changes objects, as a delta."""
         for obj in objects:
             self.wanted[obj["kind"] + obj["metadata"]["name"]] = obj
+        if shared := [obj for obj in objects if obj["kind"] in SHARED]:
+            self._share(texts=[json.dumps(obj) for obj in shared], removed=[])
         if self.sessions:
-            self._desired(full=False, objects=list(objects))
+            self._desired(full=False, objects=[obj for obj in objects if obj["kind"] not in SHARED])
 
     def unwant(self, obj: Object) -> None:
         del self.wanted[obj["kind"] + obj["metadata"]["name"]]
@@ -122,7 +127,30 @@ class World:
         removed = wire.Removed(
             kind=obj["kind"], namespace=meta["namespace"], name=meta["name"], uid=meta.get("uid", "")
         )
+        if obj["kind"] in SHARED:
+            self._share(texts=[], removed=[removed])
+            return
         self._desired(full=False, objects=[], removed=[removed])
+
+    def _share(self, *, texts: list[str], removed: list[wire.Removed]) -> None:
+        self.shared += 1
+        assert self.link is not None
+        peer = Peer(
+            self.link,
+            name="c",
+            publish_to=topics.shared_down(CLUSTER),
+            clock=self.clock,
+            log=structlog.get_logger(),
+        )
+        peer.tell(wire.Shared(instance="first", sequence=self.shared, texts=texts, removed=removed))
+
+    def _snapshot(self, request: str) -> None:
+        texts = [json.dumps(obj) for obj in self.wanted.values() if obj["kind"] in SHARED]
+        self.tell(
+            wire.SharedSnapshot(
+                request=request, instance="first", sequence=self.shared, part=0, more=False, texts=texts
+            )
+        )
 
     def _desired(
         self, *, full: bool, objects: list[Object], removed: list[wire.Removed] | None = None
@@ -154,7 +182,10 @@ class World:
                         service_cidr="10.96.0.0/12",
                     )
                 )
-                self._desired(full=True, objects=list(self.wanted.values()))
+                wanted = [obj for obj in self.wanted.values() if obj["kind"] not in SHARED]
+                self._desired(full=True, objects=wanted)
+            case wire.SharedWanted():
+                self._snapshot(message.request)
             case wire.PodStatuses():
                 self._take_statuses(message)
             case wire.AgentEvent():

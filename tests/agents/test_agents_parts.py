@@ -99,7 +99,8 @@ def test_environment_is_resolved_in_kubernetes_order() -> None:
         ],
         resources={"limits": {"cpu": "1500m"}},
     )
-    variables = environment_of(make_pod(), container, PLACE, known.lookup, known.services())
+    services = [obj for obj in known.objects.values() if obj["kind"] == "Service"]
+    variables = environment_of(make_pod(), container, PLACE, known.lookup, services)
     assert variables["P_COLOUR"] == "blue"
     assert variables["GREETING"] == "hello blue secret"
     assert (variables["POD"], variables["CPU"], variables["MEM"]) == ("web-1", "2", "8192")
@@ -269,10 +270,10 @@ def test_desired_state_takes_parts_deltas_and_finds_gaps() -> None:
         return Desired(session=session, sequence=sequence, set=list(objs), **values)  # type: ignore[arg-type]
 
     assert state.apply(message(1, pods[0], full=True, more=True))[0] is Verdict.PARTIAL
-    verdict, changes = state.apply(message(2, pods[1], full=True))
+    verdict, changes = state.apply(message(2, pods[1], full=True, part=1))
     assert verdict is Verdict.APPLIED
     assert changes.pods == pods
-    assert state.apply(message(2, pods[1], full=True))[0] is Verdict.KNOWN
+    assert state.apply(message(2, pods[1], full=True, part=1))[0] is Verdict.KNOWN
     assert state.apply(message(4))[0] is Verdict.GAP
     assert state.apply(message(3, session="other"))[0] is Verdict.FOREIGN
     removed = [Removed(kind="Pod", namespace="default", name="a", uid="uid-a")]

@@ -97,6 +97,7 @@ def test_the_access_control_list_names_each_users_own_topics() -> None:
         "pattern write kubemu/c1/nodes/%u/presence",
         "pattern read kubemu/c1/nodes/%u/down",
         "pattern read kubemu/c1/control/presence",
+        "pattern read kubemu/c1/shared/down",
     ]
 
 

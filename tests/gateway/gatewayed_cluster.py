@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from agents.clusterview import ClusterView
 from agents.desired import DesiredState, Verdict
 from agents.outbox import Outbox
 from broker import topics
@@ -69,8 +70,16 @@ class FakeAgent:
             clock=cluster.clock,
             log=structlog.get_logger(),
         )
+        self.view = ClusterView(
+            CLUSTER,
+            timings=FAST,
+            clock=cluster.clock,
+            chance=cluster.chance.fork(f"view/{name}/{epoch}"),
+            log=structlog.get_logger(),
+        )
 
     async def start(self) -> None:
+        self.view.join(self.name, self.transport, self.tell)
         receive(self.transport, topics.node_down(CLUSTER, self.name), self._on_message)
         self.transport.subscribe(topics.control_presence(CLUSTER), lambda t, p: self._register())
         presence = topics.node_presence(CLUSTER, self.name)
@@ -80,11 +89,13 @@ class FakeAgent:
         self._tasks.start("beat", self._beat())
 
     async def stop(self) -> None:
+        self.view.leave(self.name)
         await self._tasks.close()
         await self.transport.close()
         await self._tasks.failed()
 
     async def kill(self) -> None:
+        self.view.leave(self.name)
         await self._tasks.close()
         self.cluster.broker.kill(self.name)
 
@@ -95,7 +106,7 @@ class FakeAgent:
         self.registrations += 1
         self.outbox.end()
         self.session = ""
-        self.tell(registration(self.name, self.epoch))
+        self.tell(registration(self.name, self.epoch, begun=next(reversed(self._begun), "")))
 
     async def _beat(self) -> None:
         while True:
@@ -135,6 +146,8 @@ class FakeAgent:
                     self._run()
             case wire.RegisterAgain():
                 self._register()
+            case wire.SharedSnapshot() as message:
+                self.view.take(message)
             case wire.StatusesStored() as message:
                 self.outbox.stored(message.session, message.sequence)
             case wire.RestartContainer() as message:
@@ -254,8 +267,9 @@ def simulate(scenario: Callable[[GatewayedCluster], Awaitable[None]], seed: int 
     run_virtual(main())
 
 
-def registration(name: str, epoch: str) -> wire.Register:
+def registration(name: str, epoch: str, begun: str = "") -> wire.Register:
     return wire.Register(
+        begun=begun,
         node=name,
         epoch=epoch,
         labels={"kubernetes.io/hostname": name},

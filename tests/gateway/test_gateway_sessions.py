@@ -114,10 +114,10 @@ def test_services_reach_every_node() -> None:
         }
         await cluster.client.create(kinds.SERVICES, service)
         await asyncio.sleep(1)
-        assert all(agent.desired.lookup("Service", "default", "web") for agent in agents)
+        assert all(agent.view.lookup("Service", "default", "web") for agent in agents)
         await cluster.client.delete(kinds.SERVICES, "web", namespace="default")
         await asyncio.sleep(1)
-        assert not any(agent.desired.lookup("Service", "default", "web") for agent in agents)
+        assert not any(agent.view.lookup("Service", "default", "web") for agent in agents)
 
     simulate(scenario)
 

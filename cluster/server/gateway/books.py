@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TypeAlias
 
 from cluster.api.objects import Object
 from cluster.api.wire import Desired, Heartbeat, PodStatuses, Register, Removed
@@ -18,6 +19,10 @@ from cluster.api.wire import Desired, Heartbeat, PodStatuses, Register, Removed
 PACKET_BYTES = 192 * 1024
 """JSON bytes of objects that go into one `Desired`; keeps packets under 256 KB. One bigger object travels
 alone."""
+
+
+Item: TypeAlias = tuple[Object | str, int]
+"""What goes into a `Desired`, as an object or as its JSON text, with its size in bytes."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,10 +36,14 @@ class Session:
     heard_at: float
     ready: bool = False
     """Registered and the full desired state were sent."""
+    answered_at: float = 0.0
+    """When they were sent last."""
     sequence: int = 0
     """Of the last `Desired` sent."""
+    applied: int = 0
+    """Of the last `Desired` that a heartbeat has confirmed."""
     lagging_since: float | None = None
-    """When the oldest `Desired` went out that no heartbeat has confirmed since."""
+    """Since when some are unconfirmed, without any progress."""
     accepted: int = 0
     """The last `PodStatuses` taken."""
     stored: int = 0
@@ -64,6 +73,9 @@ def judge_heartbeat(session: Session | None, message: Heartbeat, now: float, pat
     if message.session != session.id:
         return f"the session is {session.id}"
     session.heard_at = now
+    if message.applied != session.applied:
+        session.applied = message.applied
+        session.lagging_since = now  # slow, but alive
     if message.applied >= session.sequence:
         session.lagging_since = None
         return ""
@@ -108,13 +120,13 @@ def settle(session: Session, sequence: int, pods: int) -> int | None:
 
 def desired(
     session: Session,
-    items: Sequence[tuple[Object, int]],
+    items: Sequence[Item],
     removed: Sequence[Removed],
     *,
     full: bool,
     now: float,
 ) -> list[Desired]:
-    """The numbered messages that carry these objects (each with its size in bytes) and removals."""
+    """The numbered messages that carry these objects and removals."""
     parts = _parts(items)
     messages = []
     for number, part in enumerate(parts):
@@ -126,7 +138,9 @@ def desired(
                 sequence=session.sequence,
                 full=full,
                 more=full and not last,
-                set=part,
+                part=number if full else 0,
+                set=[item for item in part if not isinstance(item, str)],
+                texts=[item for item in part if isinstance(item, str)],
                 removed=list(removed) if number == 0 else [],
             )
         )
@@ -135,8 +149,8 @@ def desired(
     return messages
 
 
-def _parts(items: Sequence[tuple[Object, int]]) -> list[list[Object]]:
-    parts: list[list[Object]] = [[]]
+def _parts(items: Sequence[Item]) -> list[list[Object | str]]:
+    parts: list[list[Object | str]] = [[]]
     filled = 0
     for obj, size in items:
         if parts[-1] and filled + size > PACKET_BYTES:

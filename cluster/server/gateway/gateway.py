@@ -2,11 +2,14 @@
 
 A shell around pure parts. Messages come in synchronously and are judged by `books`; writes go to a pool of
 workers (`pool`); what nodes should have follows the store's changes (`wanted`) and is sent a moment later,
-many changes in one message. Nothing here is needed for correctness later: a gateway that starts anew knows
-no session, asks for registration at the first heartbeat, and builds everything from the store.
+many changes in one message; what all nodes are told alike is published once (`sharing`). Nothing here is
+needed for correctness later: a gateway that starts anew knows no session, asks for registration at the first
+heartbeat, and builds everything from the store.
 
 Registration takes three steps: the Node object is written, the node IPAM controller gives it a pod CIDR
-(its only owner), and only then the agent gets `Registered` and its full desired state.
+(its only owner), and only then the agent gets `Registered` and its full desired state. A registration that is
+repeated by an agent which has not begun its session yet gets the same session again: load that makes answers
+slow must not make more work.
 
 Liveness of nodes is judged by their heartbeats (Lease), in the node lifecycle controller. Presence is a
 hint for the log, and ends the streams of a node that vanished.
@@ -37,12 +40,14 @@ from cluster.api.client import ApiClient, EventType
 from cluster.api.objects import Key, Object
 from cluster.api.timings import Timings
 from cluster.server.gateway import books
-from cluster.server.gateway.books import Session, Verdict
+from cluster.server.gateway.books import Item, Session, Verdict
 from cluster.server.gateway.events import EventWriter
 from cluster.server.gateway.heartbeats import NodeWriter
 from cluster.server.gateway.node_streams import NodeStream, NodeStreamTable, Tell
 from cluster.server.gateway.pool import Pool
 from cluster.server.gateway.restarts import restart_order
+from cluster.server.gateway.sharing import KINDS as SHARED
+from cluster.server.gateway.sharing import Sharing
 from cluster.server.gateway.statuses import StatusWriter
 from cluster.server.gateway.wanted import Delta, Wanted, sendable
 from cluster.store.entry import Change
@@ -53,8 +58,13 @@ COALESCE_S = 0.002
 ACKNOWLEDGE_S = 1.0
 """How long acknowledgements of a node's reports are collected. An agent waits ten times as long."""
 WORKERS = 64
-PATIENCE_HEARTBEATS = 3.0
-"""Heartbeats within which an agent must have applied what it was sent."""
+PATIENCE_HEARTBEATS = 10.0
+PATIENCE_MIN_S = 5.0
+PATIENCE_MAX_S = 30.0
+"""How long an agent may apply nothing of what it was sent; doubles each time that it had to register again
+because of that, up to 8 times as long."""
+REPEAT_S = 1.0
+"""An answer to a registration that is younger than this is taken to be on its way."""
 AGAIN_SPACING_S = 0.2
 """At most one `RegisterAgain` per node in this time."""
 
@@ -97,11 +107,17 @@ class Gateway:
             store, writer, pool, clock=clock, timings=timings, log=log, on_ready=self._on_ready
         )
         self._wanted = Wanted(store)
+        self.shared = Sharing(store, self.instance)
+        """What all nodes are told alike; call `share` after telling it something."""
+        self._shared_peer = self._peer_to(topics.shared_down(cluster))
+        self._share_timer: asyncio.TimerHandle | None = None
         self._streams = NodeStreamTable(self.instance, self._teller)
         self._sessions: dict[str, Session] = {}
         self._peers: dict[str, Peer] = {}
         self._usage: dict[str, dict[str, Any]] = {}
         self._asked_again: dict[str, float] = {}
+        self._stuck: dict[str, int] = {}
+        """Nodes that had to register again because they lagged, until they have caught up."""
         self._session_count = 0
         self._flush_due = False
         self._stored: dict[str, tuple[Session, int]] = {}
@@ -120,10 +136,13 @@ class Gateway:
         presence = topics.control_presence(self._cluster)
         will = Will(topic=presence, payload=wire.OFFLINE)
         self._tasks.start("gateway-connect", self._transport.open(will=will))
+        self._tasks.start("gateway-marks", self._mark())
 
     async def stop(self) -> None:
         if self._unsubscribe is not None:
             self._unsubscribe()
+        if self._share_timer is not None:
+            self._share_timer.cancel()
         self._streams.close()
         self._transport.publish(topics.control_presence(self._cluster), wire.OFFLINE, retain=True)
         await self._tasks.close()
@@ -147,6 +166,7 @@ class Gateway:
         if connected:
             presence = topics.control_presence(self._cluster)
             self._transport.publish(presence, wire.online(self.instance), retain=True)
+            self._shared_peer.tell(self.shared.mark())
 
     def _on_presence(self, topic: str, payload: bytes) -> None:
         node = topics.node_of(topic)
@@ -169,6 +189,8 @@ class Gateway:
                 self._on_probe_failed(node, message)
             case wire.Register() as message:
                 self._on_register(node, message)
+            case wire.SharedWanted() as message:
+                self._on_shared_wanted(node, message)
             case wire.StreamOpened() | wire.StreamData() | wire.StreamGrant() | wire.StreamClose() as message:
                 if not self._streams.take(node, message):
                     self._close_unknown_stream(node, message)
@@ -191,6 +213,9 @@ class Gateway:
             return
         self.counts["registrations"] += 1
         old = self._sessions.get(node)
+        if old is not None and old.epoch == message.epoch and message.begun != old.id:
+            self._repeat(old, message)
+            return
         if old is None or old.epoch != message.epoch:
             self._streams.lose(node)
         self._session_count += 1
@@ -204,6 +229,14 @@ class Gateway:
         self._sessions[node] = session
         self._nodes.register(message, lambda: self._make_ready(node))
 
+    def _repeat(self, session: Session, message: wire.Register) -> None:
+        """The agent has not begun the session that it got, or is to get."""
+        session.registration = message
+        if not session.ready:
+            self._nodes.register(message, lambda: self._make_ready(session.node))
+        elif self._clock.monotonic() - session.answered_at > REPEAT_S:
+            self._nodes.register(message, lambda: self._answer(session))
+
     def _make_ready(self, node: str) -> None:
         """Sends the answer to a registration, once the Node has its pod CIDR."""
         session = self._sessions.get(node)
@@ -212,6 +245,14 @@ class Gateway:
             return
         session.ready = True
         self._log.info("node registered", node=node, session=session.id, epoch=session.epoch)
+        self._answer(session)
+
+    def _answer(self, session: Session) -> None:
+        node = session.node
+        entry = self._store.get("nodes", Key("", node))
+        if self._sessions.get(node) is not session or entry is None:
+            return
+        session.answered_at = self._clock.monotonic()
         self._tell(
             node,
             wire.Registered(
@@ -240,15 +281,23 @@ class Gateway:
 
     def _on_heartbeat(self, node: str, message: wire.Heartbeat) -> None:
         session = self._sessions.get(node)
-        patience_s = PATIENCE_HEARTBEATS * self._timings.heartbeat_s
-        reason = books.judge_heartbeat(session, message, self._clock.monotonic(), patience_s)
+        reason = books.judge_heartbeat(session, message, self._clock.monotonic(), self._patience_s(node))
         if reason:
             self._again(node, reason)
         if session is None or message.epoch != session.epoch:
             return
+        if reason and session.lagging_since is not None:
+            session.lagging_since = None
+            self._stuck[node] = self._stuck.get(node, 0) + 1
+        elif not reason and session.lagging_since is None:
+            self._stuck.pop(node, None)
         if message.usage is not None:
             self._usage[node] = {**message.usage, "at": self._clock.now()}
         self._nodes.beat(node, message)
+
+    def _patience_s(self, node: str) -> float:
+        patience_s = min(max(PATIENCE_HEARTBEATS * self._timings.heartbeat_s, PATIENCE_MIN_S), PATIENCE_MAX_S)
+        return patience_s * 2.0 ** min(self._stuck.get(node, 0), 3)
 
     def _on_ready(self, node: Object, ready: bool, known: bool) -> None:
         name = node["metadata"]["name"]
@@ -315,10 +364,14 @@ class Gateway:
 
     def _on_changes(self, changes: Sequence[Change]) -> None:
         self._wanted.apply(changes)
+        now = self._clock.monotonic()
         for change in changes:
             if change.entry.qualified == "nodes":
                 self._on_node_change(change)
-        if not self._flush_due and (self._wanted.deltas or self._wanted.shared):
+            elif change.entry.qualified in SHARED:
+                self.shared.apply(change, now)
+        self.share()
+        if not self._flush_due and self._wanted.deltas:
             self._flush_due = True
             with caused_by(changes[-1].cause):
                 asyncio.get_running_loop().call_later(COALESCE_S, self._flush)
@@ -332,17 +385,43 @@ class Gateway:
 
     def _flush(self) -> None:
         self._flush_due = False
-        shared = self._wanted.take_shared()
-        nodes = list(self._sessions) if shared else list(self._wanted.deltas)
-        common = shared.items()
-        for node in nodes:
+        for node in list(self._wanted.deltas):
             delta = self._wanted.take(node)
             session = self._sessions.get(node)
             if session is not None and session.ready:
-                delta.removed.update(shared.removed)
-                self._send(session, delta, [*common, *delta.items()], full=False)
+                self._send(session, delta, delta.items(), full=False)
 
-    def _send(self, session: Session, delta: Delta, items: list[tuple[Object, int]], *, full: bool) -> None:
+    def share(self) -> None:
+        """Sends what is new for all nodes, in a moment or when its time has come."""
+        wait_s = self.shared.wait_s(self._clock.monotonic())
+        if wait_s is None:
+            return
+        loop = asyncio.get_running_loop()
+        wait_s = max(wait_s, COALESCE_S)
+        timer = self._share_timer
+        if timer is not None:
+            if timer.when() <= loop.time() + wait_s:
+                return
+            timer.cancel()
+        self._share_timer = loop.call_later(wait_s, self._share_due)
+
+    def _share_due(self) -> None:
+        self._share_timer = None
+        for message in self.shared.take(self._clock.monotonic()):
+            self._shared_peer.tell(message)
+        self.share()
+
+    async def _mark(self) -> None:
+        """Says again and again what was the last that all were told, for whoever missed it."""
+        while True:
+            await asyncio.sleep(wire.mark_period_s(self._timings.heartbeat_s))
+            self._shared_peer.tell(self.shared.mark())
+
+    def _on_shared_wanted(self, node: str, message: wire.SharedWanted) -> None:
+        for part in self.shared.snapshot(message.request):
+            self._tell(node, part)
+
+    def _send(self, session: Session, delta: Delta, items: list[Item], *, full: bool) -> None:
         now = self._clock.monotonic()
         removed = list(delta.removed.values())
         for message in books.desired(session, items, removed, full=full, now=now):
@@ -357,11 +436,14 @@ class Gateway:
     def _tell(self, node: str, message: Any) -> None:
         peer = self._peers.get(node)
         if peer is None:
-            peer = self._peers[node] = Peer(
-                self._transport,
-                name=f"control-{self.instance}",
-                publish_to=topics.node_down(self._cluster, node),
-                clock=self._clock,
-                log=self._log,
-            )
+            peer = self._peers[node] = self._peer_to(topics.node_down(self._cluster, node))
         peer.tell(message)
+
+    def _peer_to(self, topic: str) -> Peer:
+        return Peer(
+            self._transport,
+            name=f"control-{self.instance}",
+            publish_to=topic,
+            clock=self._clock,
+            log=self._log,
+        )

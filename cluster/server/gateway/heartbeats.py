@@ -49,25 +49,29 @@ class NodeWriter:
         self._on_ready = on_ready
         self._written_at: dict[str, float] = {}
         self._images: dict[str, list[Object]] = {}
+        self._addresses: dict[str, list[Object]] = {}
 
     def register(self, message: Register, done: Callable[[], None]) -> None:
         """Makes the Node object what the agent says it is; calls `done` then."""
+        self._addresses.pop(message.node, None)
 
         async def work() -> None:
             if await self._guard(message.node, self._register(message)):
                 done()
 
-        self._pool.mark(("register", message.node), work)
+        self._pool.mark(("register", message.node), work, urgent=True)
 
     def beat(self, name: str, heartbeat: Heartbeat) -> None:
         """Renews the lease, and the status where due."""
         if heartbeat.images is not None:
             self._images[name] = heartbeat.images
+        if heartbeat.addresses is not None:
+            self._addresses[name] = heartbeat.addresses
 
         async def work() -> None:
             await self._guard(name, self._beat(name, heartbeat))
 
-        self._pool.mark(("beat", name), work)
+        self._pool.mark(("beat", name), work, urgent=True)
 
     async def _guard(self, node: str, work: Any) -> bool:
         try:
@@ -141,9 +145,12 @@ class NodeWriter:
                 status.get("conditions", []), heartbeat.conditions, now
             )
             images = self._images.get(name, status.get("images", []))
-            if not changed and images == status.get("images", []) and not self._due(name):
+            known = status.get("addresses", [])
+            addresses = self._addresses.get(name, known)
+            same = images == status.get("images", []) and addresses == known
+            if not changed and same and not self._due(name):
                 return
-            wanted = {**status, "conditions": conditions}
+            wanted = {**status, "conditions": conditions, "addresses": addresses}
             if images:
                 wanted["images"] = images
             try:

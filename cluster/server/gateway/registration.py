@@ -62,9 +62,16 @@ def with_static_status(node: Object, message: Register) -> Object | None:
     """The Node with the agent's capacity, allocatable, addresses and nodeInfo; None where it has them."""
     status = node.get("status", {})
     wanted = _status(message)
+    known = status.get("addresses", [])
+    if _has_own_address(known) and not _has_own_address(wanted["addresses"]):
+        wanted["addresses"] = known  # the agent will say in its heartbeats which address it took
     if all(status.get(field) == value for field, value in wanted.items()):
         return None
     return {**node, "status": {**status, **wanted}}
+
+
+def _has_own_address(addresses: list[Object]) -> bool:
+    return any(address["type"] == "InternalIP" for address in addresses)
 
 
 def _labels(message: Register) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """What each node should have, kept from the store's changes at a cost that does not grow with the nodes.
 
-Pods belong to one node; ConfigMaps and Secrets to the nodes whose pods refer to them (counted); Services
-and EndpointSlices to all. A pod's change touches its own node's delta only. A pod status that an agent
-wrote itself is no news to it and is not sent back.
+Pods belong to one node; ConfigMaps and Secrets to the nodes whose pods refer to them (counted). A pod's
+change touches its own node's delta only. A pod status that an agent wrote itself is no news to it and is not
+sent back.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from typing import TypeAlias
 from cluster.api.client import EventType
 from cluster.api.objects import Key, Object
 from cluster.api.wire import Removed
+from cluster.server.gateway.books import Item
 from cluster.server.gateway.references import Reference, references
+from cluster.server.gateway.sharing import removed
 from cluster.store.entry import Change, Entry
 from cluster.store.store import Store
 
 Id: TypeAlias = tuple[str, str, str]
 """(kind, namespace, name); of a pod (kind, "", uid), so that a namesake is another one."""
 
-SHARED = ("services", "endpointslices.discovery.k8s.io")
 CONFIGURATION = {"ConfigMap": "configmaps", "Secret": "secrets"}
 _CONFIGURATION_KINDS = {qualified: kind for kind, qualified in CONFIGURATION.items()}
 
@@ -36,8 +37,8 @@ class Delta:
     def __bool__(self) -> bool:
         return bool(self.set or self.removed)
 
-    def items(self) -> list[tuple[Object, int]]:
-        """The objects to set with their sizes in bytes, configuration before the pods that need it."""
+    def items(self) -> list[Item]:
+        """What to set, configuration before the pods that need it."""
         ordered = sorted(self.set.values(), key=lambda entry: entry.qualified == "pods")
         return [sendable(entry) for entry in ordered]
 
@@ -47,7 +48,7 @@ class Delta:
 
     def drop(self, identity: Id, obj: Object) -> None:
         self.set.pop(identity, None)
-        self.removed[identity] = _removed(obj)
+        self.removed[identity] = removed(obj)
 
 
 class Wanted:
@@ -58,8 +59,6 @@ class Wanted:
         self._users: dict[Reference, dict[str, None]] = {}
         self.deltas: dict[str, Delta] = {}
         """Per node, since the last `take`."""
-        self.shared = Delta()
-        """For every node, since the last `take_shared`."""
 
     def load(self) -> None:
         """Starts from what the store holds."""
@@ -75,25 +74,16 @@ class Wanted:
                 self._pod(change)
             elif qualified in _CONFIGURATION_KINDS:
                 self._configuration(_CONFIGURATION_KINDS[qualified], change)
-            elif qualified in SHARED:
-                self._put(self.shared, (qualified, *change.entry.key), change)
 
     def everything(self, node: str) -> list[Entry]:
         """All that the node should have, configuration before the pods that need it."""
-        entries: list[Entry] = []
-        for qualified in SHARED:
-            entries.extend(self._store.list(qualified, ""))
         found = (self._find(reference) for reference in self._uses.get(node, ()))
-        entries.extend(entry for entry in found if entry is not None)
+        entries = [entry for entry in found if entry is not None]
         entries.extend(self._pods.get(node, {}).values())
         return entries
 
     def take(self, node: str) -> Delta:
         return self.deltas.pop(node, None) or Delta()
-
-    def take_shared(self) -> Delta:
-        taken, self.shared = self.shared, Delta()
-        return taken
 
     def pod(self, node: str, uid: str) -> Object | None:
         """A pod bound to the node."""
@@ -178,10 +168,13 @@ class Wanted:
         return delta
 
 
-def sendable(entry: Entry) -> tuple[Object, int]:
-    """The object as agents get it and (an upper bound of) its size in bytes. Who set which field is no
-    concern of a node, and is as long as the rest."""
+def sendable(entry: Entry) -> Item:
+    """The object as agents get it and (an upper bound of) its size in bytes: a pod without the record of who
+    set which field, which is no concern of a node and as long as the rest; what several nodes may need as the
+    text that is there already."""
     obj = entry.object
+    if entry.qualified != "pods":
+        return entry.json.decode(), len(entry.json)
     metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     return {**obj, "metadata": metadata}, len(entry.json)
 
@@ -205,8 +198,3 @@ def _gate_conditions(pod: Object, gates: list[Object]) -> list[str]:
 
 def _id(reference: Reference) -> Id:
     return (reference.kind, reference.namespace, reference.name)
-
-
-def _removed(obj: Object) -> Removed:
-    meta = obj["metadata"]
-    return Removed(kind=obj["kind"], namespace=meta.get("namespace", ""), name=meta["name"], uid=meta["uid"])
