@@ -10,15 +10,19 @@ PACKAGES := broker cluster agents scenarios
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort | expand -t 12
 
+# Debian's Python comes without ensurepip unless python3-venv is there: then the system's pip installs from outside.
+PIP = $$(test -x $(BIN)/pip && echo $(BIN)/pip || echo $(PYTHON) -m pip --python $(BIN)/python)
+INSTALL = $(PIP) install --quiet --disable-pip-version-check --editable
+
 $(BIN)/kubemu: pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || $(PYTHON) -m venv --without-pip $(VENV)
 	@echo "setting up $(VENV) …"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@$(INSTALL) .
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/kubemu
 	@echo "setting up the tools for development …"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(INSTALL) '.[dev]'
 	@touch $@
 
 demo: $(BIN)/kubemu  ## a cluster of real processes loses a node and heals
