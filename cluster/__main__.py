@@ -63,7 +63,7 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
 async def _run(settings: Settings, clock: SystemClock, log: FilteringBoundLogger) -> int:
     started = clock.monotonic()
     from broker.transport.mqtt import MqttTransport
-    from cluster.app import ControlPlane, Trust
+    from cluster.app import PAGES, ControlPlane, Trust
     from cluster.server.auth.tokens import SigningKey
     from cluster.server.certificates import kubeconfig, open_pki, write_atomically
     from cluster.server.http.serve import ApiServer
@@ -98,6 +98,7 @@ async def _run(settings: Settings, clock: SystemClock, log: FilteringBoundLogger
     server = ApiServer(
         plane.verbs, plane.identity, pki, streams=plane.gateway, clock=clock, chance=chance, log=log
     )
+    server.pages[PAGES] = plane.page
     await plane.start()
     port = await server.open(settings.bind, settings.port)
     host = "127.0.0.1" if settings.bind in EVERY_ADDRESS else settings.bind

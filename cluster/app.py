@@ -17,6 +17,7 @@ from broker.supervision import Tasks
 from broker.system import ActorSystem
 from broker.transport.link import Transport
 from cluster.api.kinds import NODE_METRICS, POD_METRICS
+from cluster.api.objects import Key, Object
 from cluster.api.registry import Registry
 from cluster.controllers.registry import all_controllers
 from cluster.reconcile.world import Background, Sign, World
@@ -35,6 +36,7 @@ from cluster.settings import DEFAULT_PORT, Settings
 from cluster.store.journal import Journal
 from cluster.store.store import Store
 
+PAGES = "/kubemu/v1/"
 ADMINISTRATOR = "system:apiserver"
 """Who the control plane's own parts are before they take their own names."""
 
@@ -121,11 +123,24 @@ class ControlPlane:
             log=log.bind(component="definitions"),
         )
         self.system = ActorSystem(clock=clock, chance=chance.fork("actors"), log=log)
+        self._running_scheduler: Scheduler | None = None
         self._tasks = Tasks()
 
     def client(self, user: str) -> LocalClient:
         """The API from within this process, under a name of its own."""
         return LocalClient(self.verbs, user, streams=self.gateway)
+
+    def _scheduler(self) -> Scheduler:
+        self._running_scheduler = Scheduler(self.world, self._settings.scheduler)
+        return self._running_scheduler
+
+    def page(self, path: str) -> Object | None:
+        """kubemu's own documents, below `PAGES`: `namespaces/<namespace>/pods/<name>/scheduling`."""
+        match path.split("/"):
+            case ["namespaces", namespace, "pods", name, "scheduling"]:
+                if self._running_scheduler is not None:
+                    return self._running_scheduler.explain(Key(namespace, name))
+        return None
 
     async def start(self) -> None:
         """Returns once the objects that every cluster has exist and the controllers run."""
@@ -142,7 +157,7 @@ class ControlPlane:
         self.system.spawn("informers", lambda: Background(self.world))
         for name, factory in all_controllers(self.world):
             self.system.spawn(name, factory)
-        self.system.spawn("scheduler", lambda: Scheduler(self.world))
+        self.system.spawn("scheduler", self._scheduler)
         self._tasks.start("gateway-failure", self.gateway.failed())
         self._tasks.start("actors-failure", self.system.failed())
         self._tasks.start("definitions-failure", self.definitions.failed())

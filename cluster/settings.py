@@ -15,6 +15,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from cluster.api.timings import PROFILES, Timings
+from cluster.scheduler.configuration import DEFAULT, Configuration, ConfigurationError, read
 
 CONTROL_USER = "control@kubemu"
 JOURNALS = ("sqlite", "memory")
@@ -50,6 +51,8 @@ class Settings:
     """Further names and addresses for the server's certificate."""
     token_auth_file: Path | None = None
     anonymous: bool = True
+    scheduler: Configuration = DEFAULT
+    """Profiles of the scheduler."""
     log_level: str = "info"
     log_json: bool | None = None
     """None: JSON unless standard output is a terminal."""
@@ -90,9 +93,28 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         password = _password(given.credentials, environment)
     except (OSError, ValueError) as error:
         parser.error(f"--credentials: {error}")
-    values = {name: value for name, value in vars(given).items() if name != "credentials"}
+    if given.scheduler_config is not None:
+        try:
+            given.scheduler = _scheduler(given.scheduler_config)
+        except (OSError, ValueError) as error:
+            parser.error(f"--scheduler-config: {error}")
+    apart = ("credentials", "scheduler_config")
+    values = {name: value for name, value in vars(given).items() if name not in apart}
     values["server_names"] = tuple(values.pop("server_name"))
     return Settings(broker_password=password, **values)
+
+
+def _scheduler(path: Path) -> Configuration:
+    import yaml  # only where there is such a file: starting up stays quick
+
+    try:
+        document = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from None
+    try:
+        return read(document)
+    except ConfigurationError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _password(credentials: Path | None, environment: Mapping[str, str]) -> str:
@@ -133,6 +155,13 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--kubeconfig", None, "file for the administrator's kubeconfig", type=Path, metavar="PATH")
     add("--kubeconfig-server", "", "address of the API in that kubeconfig", metavar="URL")
     add("--token-auth-file", None, "static bearer tokens: token,user,uid,groups", type=Path, metavar="FILE")
+    add(
+        "--scheduler-config",
+        None,
+        "profiles of the scheduler: a KubeSchedulerConfiguration in YAML",
+        type=Path,
+        metavar="FILE",
+    )
     add("--log-level", default.log_level, "least severe level that is logged", choices=LOG_LEVELS)
     names = [name for name in environment.get(f"{_PREFIX}SERVER_NAME", "").split(",") if name]
     parser.add_argument(

@@ -87,6 +87,10 @@ class RemoteClient:
     ) -> Object:
         return await self._json("GET", resource.path(namespace, name, subresource))
 
+    async def document(self, path: str) -> Object:
+        """A document that is no resource, such as /version or kubemu's own below /kubemu/v1/."""
+        return await self._json("GET", path)
+
     async def list(
         self,
         resource: Resource,

@@ -18,6 +18,7 @@ COMMANDS = {
     "sim": "scenarios.command.sim",
     "drill": "scenarios.command.drill",
     "logs": "scenarios.command.logs",
+    "explain-scheduling": "scenarios.command.explain_scheduling",
     "kubeconfig": "scenarios.command.kubeconfig",
     "credentials": "scenarios.command.credentials",
     "completion": "scenarios.command.completion",

@@ -10,7 +10,7 @@ import hashlib
 import platform
 import sys
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import orjson
 
@@ -67,6 +67,10 @@ class ApiDocuments(Protocol):
         """The document of `api/v1` or `apis/apps/v1`."""
 
 
+Page: TypeAlias = Callable[[str], Any | None]
+"""The document for the rest of a path; None where there is none."""
+
+
 class Documents:
     def __init__(
         self,
@@ -84,6 +88,8 @@ class Documents:
         self._metrics = metrics
         self._tokens = tokens
         self._server_address = server_address
+        self.pages: dict[str, Page] = {}
+        """Documents of kubemu's own, by what their paths begin with."""
         self._build_date = clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         self._cache: dict[str, tuple[bytes, str]] = {}
         self._generation = -1
@@ -94,6 +100,12 @@ class Documents:
             raise path_not_found()
         if path.startswith(("/api", "/openapi/")):
             return self._described(exchange, path)
+        for prefix, page in self.pages.items():
+            if path.startswith(prefix):
+                found = page(path.removeprefix(prefix))
+                if found is None:
+                    raise path_not_found()
+                return document(found)
         match path:
             case "/version":
                 return document(self._version())

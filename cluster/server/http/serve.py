@@ -9,7 +9,7 @@ from broker.clock import Clock
 from cluster.server.auth.identity import Identity
 from cluster.server.certificates import Pki
 from cluster.server.http.connection import Listener
-from cluster.server.http.documents import Documents
+from cluster.server.http.documents import Documents, Page
 from cluster.server.http.forms import Forms
 from cluster.server.http.health import Health
 from cluster.server.http.metrics import Metrics, Sample
@@ -36,6 +36,8 @@ class ApiServer:
         chance: Chance,
         log: FilteringBoundLogger,
     ) -> None:
+        self.pages: dict[str, Page] = {}
+        """Further documents, by what their paths begin with: kubemu's own, not Kubernetes'."""
         self.metrics = Metrics()
         self.health = Health()
         self.address = ""
@@ -49,6 +51,7 @@ class ApiServer:
             clock=clock,
             server_address=lambda: self.address,
         )
+        documents.pages = self.pages
         shell = Shell(
             authenticator=identity.authenticator,
             authorizer=identity.authorizer,

@@ -143,7 +143,7 @@ class Shell:
 
     def _observe(self, target: Target | None, verb: str, code: int, path: str, duration_s: float) -> None:
         if target is None:
-            key = (verb.upper(), "", "", "", path if code < 400 else "", "", code)
+            key = (verb.upper(), "", "", "", _reported(path) if code < 400 else "", "", code)
         else:
             scope = "resource" if target.name else "namespace" if target.namespace else "cluster"
             names = (
@@ -156,6 +156,12 @@ class Shell:
 
 
 _NOBODY = User(name="")
+_OWN = "/kubemu/v1/"
+
+
+def _reported(path: str) -> str:
+    """The path in metrics: kubemu's own documents name objects, of which there may be many."""
+    return _OWN if path.startswith(_OWN) else path
 
 
 def _attributes(exchange: Exchange, target: Target | None, verb: str, user: User) -> Attributes:
