@@ -43,6 +43,7 @@ class Dataplane:
         self._tasks = Tasks()
         self._nodes: dict[str, tuple[str, IPv4Network]] = {}
         self._teller = ""
+        self._closed = False
         self.table = ServiceTable(self._node_of)
         self.policies = Policies()
         self.names = Names(self.table)
@@ -64,6 +65,8 @@ class Dataplane:
 
     def take(self, known: Known, names: Iterable[Name]) -> None:
         """These objects came, changed or went."""
+        if self._closed:
+            return
         services: dict[Key, None] = {}
         for kind, namespace, name in names:
             obj, key = known.lookup(kind, namespace, name), Key(namespace, name)
@@ -129,6 +132,7 @@ class Dataplane:
         return backend.ip, backend.port
 
     async def close(self) -> None:
+        self._closed = True
         await self._frontends.close()
         await self._tasks.close()
         await self._dns.close()
