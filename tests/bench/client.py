@@ -56,7 +56,8 @@ def access(kubeconfig: Path) -> Access:
         pair.flush()
         context.load_cert_chain(pair.name)
     server = urlsplit(cluster["server"])
-    assert server.hostname and server.port
+    assert server.hostname
+    assert server.port
     return Access(server.hostname, server.port, context)
 
 

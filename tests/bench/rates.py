@@ -1,0 +1,70 @@
+"""The API by itself: rates of single requests, and how fast a write reaches many watchers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from scenarios.launch.cluster import ClusterSpec, LocalCluster
+from tests.bench.client import Request, rate
+from tests.bench.running import running_cluster
+
+MAPS = "/api/v1/namespaces/default/configmaps"
+PODS = "/api/v1/namespaces/default/pods"
+OBJECTS = 3000
+LANES = 16
+WATCHERS = 100
+WATCHED_WRITES = 500
+GZIP = {"Accept-Encoding": "gzip"}
+MERGE = {"Content-Type": "application/merge-patch+json"}
+
+
+async def request_rates() -> dict[str, float]:
+    """On an idle cluster with the SQLite journal."""
+    async with running_cluster(ClusterSpec(name="bench-api", nodes=1)) as (cluster, _):
+        config = cluster.kubeconfig
+        creates = [Request("POST", MAPS, config_map(f"c{n}")) for n in range(OBJECTS)]
+        gets = [Request("GET", f"{MAPS}/c{n % OBJECTS}") for n in range(6000)]
+        patches = [
+            Request("PATCH", f"{MAPS}/c{n}", json.dumps({"data": {"k": "w"}}), MERGE) for n in range(OBJECTS)
+        ]
+        return {
+            "create [1/s]": await rate(config, creates, lanes=LANES),
+            "GET [1/s]": await rate(config, gets, lanes=LANES),
+            "patch [1/s]": await rate(config, patches, lanes=LANES),
+            f"{WATCHERS} watchers' fan-out [events/s]": await fan_out(config),
+        }
+
+
+def config_map(name: str) -> str:
+    metadata = {"name": name}
+    return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"k": "v"}})
+
+
+async def list_rates(cluster: LocalCluster) -> dict[str, float]:
+    """Of the thousand pods that are there."""
+    requests = 300
+    plain = [Request("GET", PODS)] * requests
+    packed = [Request("GET", PODS, headers=GZIP)] * requests
+    return {
+        "LIST of 1000 pods [1/s]": await rate(cluster.kubeconfig, plain, lanes=2, processes=2),
+        "LIST of 1000 pods, gzip [1/s]": await rate(cluster.kubeconfig, packed, lanes=2),
+    }
+
+
+async def fan_out(kubeconfig: Path) -> float:
+    """Events per second that reach all watchers together, from the first write to the last arrival."""
+    watchers = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.bench.watchers", str(kubeconfig), str(WATCHERS), str(WATCHED_WRITES),
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert watchers.stdout is not None
+    await watchers.stdout.readline()
+    writes = [Request("POST", MAPS, config_map(f"watched-{n}")) for n in range(WATCHED_WRITES)]
+    await rate(kubeconfig, writes, lanes=LANES)
+    took_s = float(await watchers.stdout.read())
+    if await watchers.wait() != 0:
+        raise RuntimeError("the watchers failed")
+    return WATCHERS * WATCHED_WRITES / took_s
