@@ -23,6 +23,7 @@ from agents.outbox import Outbox
 from agents.podactor import PodActor, PodMessage, PodRemoved, PodUpdated
 from agents.runtime import Runtime
 from agents.services.dataplane import Dataplane
+from agents.sessions import Sessions
 from agents.settings import Machine
 from agents.steps import ConfigChanged
 from agents.streams import AgentStream
@@ -64,7 +65,6 @@ USAGE_PERIOD_S = 5.0
 MAX_WAITING_EVENTS = 500
 """Events kept for the next flush or, while there is none, for the next session; the oldest go first."""
 MAX_STREAMS = 200
-SESSIONS_REMEMBERED = 64
 POD_RESTART = Restart(limit=1_000_000, backoff_max_s=60.0)
 """One pod's bug never takes the node with it."""
 
@@ -173,7 +173,7 @@ class NodeActor(Actor[NodeMessage]):
         """A registration is due in a moment."""
         self._acknowledge_s = ACKNOWLEDGE_S
         self._session = ""
-        self._begun: deque[str] = deque(maxlen=SESSIONS_REMEMBERED)
+        self._sessions = Sessions()
         """Each session is begun once: numbers that start over would make old acknowledgements mean new
         reports."""
         self._silent_since: float | None = None
@@ -281,7 +281,7 @@ class NodeActor(Actor[NodeMessage]):
             Register(
                 node=self._name,
                 epoch=self._epoch,
-                begun=self._begun[-1] if self._begun else "",
+                begun=self._sessions.newest,
                 labels=dict(self._size.labels),
                 capacity=self._capacity,
                 allocatable=self._capacity,
@@ -319,11 +319,13 @@ class NodeActor(Actor[NodeMessage]):
             self._resynchronise()
 
     def _on_registered(self, message: Registered) -> None:
-        if message.epoch != self._epoch or not self._connected or message.session in self._begun:
+        if message.epoch != self._epoch or not self._connected:
             return
         cidr = message.node.get("spec", {}).get("podCIDR", "")
         if not cidr:
             return  # asked again by the timer
+        if not self._sessions.is_news(message.session):
+            return
         self._silent_since = None
         if self._addresses is None or self._addresses.cidr != cidr:
             self._addresses = AddressPool(cidr)
@@ -333,7 +335,6 @@ class NodeActor(Actor[NodeMessage]):
         self.context.cancel("register")
         self._retry_s = REGISTER_RETRY_S
         self._session = message.session
-        self._begun.append(message.session)
         self._begun_at = self.context.clock.monotonic()
         addresses = machine.addresses(self._name, self._ip)
         if message.node.get("status", {}).get("addresses") != addresses:

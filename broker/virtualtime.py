@@ -29,15 +29,16 @@ class VirtualDeadlock(Exception):
 class _Timer(asyncio.TimerHandle):
     """Ordered by time, then by the order of creation."""
 
-    __slots__ = ("_order",)
+    __slots__ = ("_place",)
 
     def __init__(self, order: int, when: float, *rest: Any) -> None:
         super().__init__(when, *rest)
-        self._order = order
+        self._place = (when, order)
         self._scheduled = True
 
     def __lt__(self, other: Any) -> bool:
-        return (self.when(), self._order) < (other.when(), other._order)
+        place: tuple[float, int] = other._place
+        return self._place < place
 
 
 class _TimeJump:

@@ -26,7 +26,7 @@ from scenarios.simulation import SimulatedCluster
 LOOK_S = 0.2
 CONVERGE_S = 180.0
 """Within this time after the last fault. The fast profile's longest back-off is 15 s."""
-SETTLE_S = 10.0
+SETTLE_S = 5.0
 QUIET_S = 30.0
 
 

@@ -4,6 +4,8 @@ The disk outlives the controller managers that write to it; each of them opens a
 A commit takes a random time, and what is handed over meanwhile waits and becomes the next one, as with
 the SQLite journal. A crash loses what waits. The commit under way may have reached the disk or not, as a
 whole: a transaction is never torn.
+
+As on the real disk, what was superseded `KEPT_REVISIONS` ago is removed now and then.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from collections.abc import Callable, Sequence
 from broker.chance import Chance
 from cluster.store.journal import JournalFailed, Record, Replay
 
+KEPT_REVISIONS = 200
+"""Few, so that simulations get to places where the past is gone."""
 COMMIT_S = (0.0001, 0.003)
 """How long a commit takes."""
 
@@ -25,9 +29,27 @@ class Disk:
         self._chance = chance
         self._commit_s = commit_s
         self.records: list[Record] = []
+        self.floor = 0
+        """Up to this revision only the latest record of each object is there."""
 
     def journal(self) -> DiskJournal:
         return DiskJournal(self)
+
+    def write(self, records: Sequence[Record]) -> None:
+        self.records.extend(records)
+        newest = self.records[-1].revision
+        if newest - self.floor >= 2 * KEPT_REVISIONS:
+            self._clean(newest - KEPT_REVISIONS)
+
+    def _clean(self, floor: int) -> None:
+        """Leaves of every object its latest record up to the floor, unless that is its deletion."""
+        gone = {record.superseded for record in self.records if record.revision <= floor}
+        self.records = [
+            record
+            for record in self.records
+            if record.revision > floor or (record.object is not None and record.revision not in gone)
+        ]
+        self.floor = floor
 
     def commit_time(self) -> float:
         return self._chance.uniform(*self._commit_s)
@@ -51,7 +73,7 @@ class DiskJournal:
         self._closed = False
 
     def replay(self) -> Replay:
-        return Replay(list(self._disk.records), 0)
+        return Replay(list(self._disk.records), self._disk.floor)
 
     def append(
         self,
@@ -69,13 +91,13 @@ class DiskJournal:
     def crash(self) -> None:
         """The process that wrote is gone: nobody is told anything any more."""
         if self._writing and self._disk.got_through():
-            self._disk.records.extend(self._writing)
+            self._disk.write(self._writing)
         self._abandon()
 
     def close(self) -> None:
-        if not self._closed:
-            self._disk.records.extend([*self._writing, *self._waiting])
-            self._abandon()
+        if self._writing or self._waiting:
+            self._disk.write([*self._writing, *self._waiting])
+        self._abandon()
 
     def _abandon(self) -> None:
         self._closed = True
@@ -90,7 +112,7 @@ class DiskJournal:
     def _commit(self) -> None:
         self._timer = None
         written, self._writing = self._writing, []
-        self._disk.records.extend(written)
+        self._disk.write(written)
         if self._waiting:
             self._begin()
         self._on_durable(written[-1].revision)
