@@ -33,6 +33,8 @@ class Place:
     host_ip: str
     allocatable: Mapping[str, str]
     """The node's; what a container without limits may use."""
+    cluster_dns: str = ""
+    cluster_domain: str = "cluster.local"
 
 
 def environment_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from agents.environment import Place
@@ -24,6 +25,10 @@ class PodView:
     current: dict[str, Container] = field(default_factory=dict)
     """By container name: the instance that runs, or the last one that did."""
     previous: dict[str, Container] = field(default_factory=dict)
+    restarts: dict[str, bool] = field(default_factory=dict)
+    """By container name: whether an instance that ends is followed by another one, by the pod's policy."""
+    waiting: dict[str, str] = field(default_factory=dict)
+    """By container name: the reason why it does not run yet."""
     ended: bool = False
 
 
@@ -64,6 +69,9 @@ class Host(Protocol):
 
     def probe_failed(self, uid: str, container: str, probe: str, restart_count: int, message: str) -> None:
         """Asks for a restart order."""
+
+    async def token(self, pod: Object, audience: str, expires_s: int) -> tuple[str, datetime]:
+        """A token of the pod's service account, and when it expires. Raises TimeoutError with the reason."""
 
     def cut_off_s(self) -> float:
         """How long the control plane has not been heard; 0 while it is."""

@@ -10,10 +10,11 @@ from agents.behaviour import ANNOTATION, BehaviourError, overrides_for
 from agents.container import ContainerState, duration
 from agents.environment import ConfigProblem, environment_of, expanded_command
 from agents.host import Host, PodView
+from agents.podvolumes import ContainerVolumes, PodVolumes
 from agents.prober import NoSuchPort, port_number
-from agents.runtime import Container, Exit, ImageError, Launch
+from agents.runtime import Container, ExecProblem, Exit, ImageError, Launch
 from agents.steps import ConfigFailed, Exited, PullFailed
-from agents.volumes import files_of
+from agents.volumes import MountProblem
 from broker.clock import Clock
 from cluster.api.objects import Object
 
@@ -24,8 +25,17 @@ START_ERROR = 128
 class Launching:
     """One attempt to start a container."""
 
-    def __init__(self, host: Host, view: PodView, pod: Object, state: ContainerState, clock: Clock) -> None:
+    def __init__(
+        self,
+        host: Host,
+        view: PodView,
+        pod: Object,
+        state: ContainerState,
+        volumes: PodVolumes,
+        clock: Clock,
+    ) -> None:
         self._host = host
+        self._volumes = volumes
         self._view = view
         self._pod = pod
         self._spec = state.spec
@@ -54,6 +64,14 @@ class Launching:
                 reason="CreateContainerConfigError",
                 message=str(error),
             )
+        if self._host.runtime.needs_files(launch):
+            try:
+                await launch.volumes.prepare()
+            except MountProblem as problem:
+                self._host.emit(self._view.uid, "Warning", "FailedMount", str(problem))
+                return ConfigFailed(
+                    container=self._name, attempt=self._attempt, reason="ContainerCreating", message=""
+                )
         self._emit("Normal", "Created", "Container created")
         try:
             container = await self._host.runtime.start(launch, on_exit)
@@ -106,7 +124,9 @@ class Launching:
             environment=variables,
             restart_count=self._restart_count,
             behaviour=overrides_for(annotation, self._name),
-            files=files_of(pod, self._spec, place, host.lookup),
+            volumes=ContainerVolumes(self._volumes, self._spec, variables),
+            place=place,
+            services=host.services,
         )
 
     def _emit(self, type: str, reason: str, message: str) -> None:
@@ -120,7 +140,10 @@ class HookFailed(Exception):
 async def run_hook(hook: Object, host: Host, view: PodView, spec: Object, container: Container) -> None:
     """exec, httpGet or sleep. Raises HookFailed; has no deadline of its own."""
     if "exec" in hook:
-        code, output = await container.execute(hook["exec"].get("command", ()), timeout_s=None)
+        try:
+            code, output = await container.execute(hook["exec"].get("command", ()), timeout_s=None)
+        except ExecProblem as problem:
+            raise HookFailed(str(problem)) from problem
         if code:
             shown = output.decode(errors="replace").strip()
             raise HookFailed(f"exited with {code}: {shown}")

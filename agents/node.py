@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeAlias
 
 from agents import machine, serving
@@ -27,6 +28,7 @@ from agents.sessions import Sessions
 from agents.settings import Machine
 from agents.steps import ConfigChanged
 from agents.streams import AgentStream
+from agents.tokens import TokenDesk
 from broker.actor import Actor, Ref, Restart
 from cluster.api.objects import Object
 from cluster.api.timings import Timings
@@ -44,6 +46,7 @@ from cluster.api.wire import (
     StreamData,
     StreamGrant,
     StreamOpen,
+    TokenIssued,
 )
 
 FLUSH_S = 0.02
@@ -130,6 +133,7 @@ NodeMessage: TypeAlias = (
     | StreamData
     | StreamGrant
     | StreamClose
+    | TokenIssued
 )
 
 
@@ -180,6 +184,9 @@ class NodeActor(Actor[NodeMessage]):
         self._asked_since: float | None = None
         self._desired = DesiredState()
         self._outbox = Outbox(epoch)
+        self._tokens = TokenDesk(epoch, tell)
+        self._dns = ("", "cluster.local")
+        """The cluster's DNS server and domain."""
         self._addresses: AddressPool | None = None
         self._pods: dict[str, tuple[Ref[PodMessage], PodView]] = {}
         self._left: dict[str, None] = {}
@@ -233,6 +240,8 @@ class NodeActor(Actor[NodeMessage]):
                     self._pods[message.uid][0].tell(message)
             case StreamOpen():
                 self._open_stream(message)
+            case TokenIssued():
+                self._tokens.take(message)
             case StreamData() | StreamGrant() | StreamClose():
                 stream = self._streams.get(message.id)
                 if stream is not None:
@@ -319,14 +328,13 @@ class NodeActor(Actor[NodeMessage]):
             self._resynchronise()
 
     def _on_registered(self, message: Registered) -> None:
-        if message.epoch != self._epoch or not self._connected:
+        if message.epoch != self._epoch or not self._connected or message.session in self._begun:
             return
         cidr = message.node.get("spec", {}).get("podCIDR", "")
         if not cidr:
             return  # asked again by the timer
-        if not self._sessions.is_news(message.session):
-            return
         self._silent_since = None
+        self._dns = (message.cluster_dns, message.cluster_domain)
         if self._addresses is None or self._addresses.cidr != cidr:
             self._addresses = AddressPool(cidr)
         if not self._ip:
@@ -474,7 +482,17 @@ class NodeActor(Actor[NodeMessage]):
         return self._ip
 
     def place(self, pod_ip: str) -> Place:
-        return Place(pod_ip=pod_ip, host_ip=self._ip, allocatable=self._capacity)
+        server, domain = self._dns
+        return Place(
+            pod_ip=pod_ip,
+            host_ip=self._ip,
+            allocatable=self._capacity,
+            cluster_dns=server,
+            cluster_domain=domain,
+        )
+
+    async def token(self, pod: Object, audience: str, expires_s: int) -> tuple[str, datetime]:
+        return await self._tokens.token(pod, audience, expires_s)
 
     def lookup(self, kind: str, namespace: str, name: str) -> Object | None:
         return self._desired.lookup(kind, namespace, name)

@@ -318,6 +318,14 @@ class PodMachine:
         """Whether an exited container is to run again."""
         return not self.terminating and self._wants_restart(state)
 
+    def restarts(self, state: ContainerState) -> bool:
+        """Whether an instance of it will be followed by another, as far as can be said now."""
+        if self.terminating:
+            return False
+        if state.termination is not None and state.phase is Phase.EXITED:
+            return self._wants_restart(state)
+        return self._policy_of(state) != "Never"
+
     def _wants_restart(self, state: ContainerState) -> bool:
         assert state.termination is not None
         policy = self._policy_of(state)

@@ -16,12 +16,14 @@ from agents.host import Host, PodView
 from agents.launching import HookFailed, Launching, run_hook
 from agents.pod import PodMachine
 from agents.podstatus import pod_status
+from agents.podvolumes import PodVolumes
 from agents.probe import Result
 from agents.prober import probe as run_probe
 from agents.probing import OrderDue, ProbeDone, ProbeDue, Probes
 from agents.restore import SANDBOX_CHANGED, ended, restore
 from agents.runtime import Container, Exit
 from agents.steps import (
+    ConfigChanged,
     ConfigFailed,
     Effect,
     Emit,
@@ -39,7 +41,7 @@ from agents.steps import (
     SetUp,
     TearDown,
 )
-from agents.volumes import mount_problems
+from agents.volumes import MountProblem, mount_problems
 from broker.actor import Actor
 from cluster.api.objects import Object
 from cluster.api.wire import RestartContainer
@@ -63,7 +65,15 @@ class PodRemoved:
     __slots__ = ()
 
 
-PodMessage: TypeAlias = Input | PodUpdated | PodRemoved | ProbeDue | ProbeDone | OrderDue | RestartContainer
+class RotationDue:
+    """Tokens in the pod's volumes have to be replaced."""
+
+    __slots__ = ()
+
+
+PodMessage: TypeAlias = (
+    RotationDue | Input | PodUpdated | PodRemoved | ProbeDue | ProbeDone | OrderDue | RestartContainer
+)
 
 
 class PodActor(Actor[PodMessage]):
@@ -80,6 +90,7 @@ class PodActor(Actor[PodMessage]):
         self._leaving = False
         """The object is gone; so will the pod be."""
         self._probes: Probes | None = None
+        self._volumes: PodVolumes | None = None
 
     async def started(self) -> None:
         now = self.context.clock.now()
@@ -95,6 +106,8 @@ class PodActor(Actor[PodMessage]):
             lambda: self.context.chance,
             lambda delay_s, message, key: self.context.after(delay_s, message, key=key),
         )
+        disk = self._host.runtime.disk(self._pod)
+        self._volumes = PodVolumes(self._pod, self._host, disk, self.context.clock)
         self._machine, found = restore(self._pod, self._host.timings, now)
         if found:
             self._carry_emit(SANDBOX_CHANGED)
@@ -112,6 +125,7 @@ class PodActor(Actor[PodMessage]):
             case PodUpdated():
                 self._behave(message.pod)
                 self._pod = message.pod
+                self._refresh_volumes()
                 effects = machine.update(message.pod, now)
             case PodRemoved():
                 self._leaving = True
@@ -119,6 +133,12 @@ class PodActor(Actor[PodMessage]):
             case ProbeDue():
                 self._probe(machine, message)
                 return
+            case RotationDue():
+                self._run("rotate", self._rotate())
+                return
+            case ConfigChanged():
+                self._refresh_volumes()
+                effects = machine.handle(message, now)
             case ProbeDone() | OrderDue() | RestartContainer():
                 turned = self._judge(machine, message)
                 effects = machine.handle(turned, now) if turned is not None else []
@@ -176,10 +196,32 @@ class PodActor(Actor[PodMessage]):
         status = pod_status(machine, self._host.ip, self.context.clock.now())
         if status != self._reported:
             self._reported = status
+            for state in machine.states():
+                self._view.waiting[state.name] = state.waiting_reason
+                self._view.restarts[state.name] = machine.restarts(state)
             self._host.report(self._view, status)
 
+    def _refresh_volumes(self) -> None:
+        volumes = self._volumes
+        if volumes is not None:
+            volumes.pod = self._pod
+            volumes.refresh()
+
+    def _watch_tokens(self) -> None:
+        delay_s = self._volumes.rotate_in_s(self.context.clock.now()) if self._volumes is not None else None
+        if delay_s is not None:
+            self.context.after(delay_s, RotationDue(), key="rotate")
+
+    async def _rotate(self) -> None:
+        assert self._volumes is not None
+        try:
+            await self._volumes.rotate()
+        except MountProblem as problem:
+            self._host.emit(self._view.uid, "Warning", "FailedMount", str(problem))
+        self._watch_tokens()
+
     async def _set_up(self) -> SandboxReady | SandboxFailed:
-        for problem in mount_problems(self._pod, self._host.lookup):
+        for problem in mount_problems(self._pod, self._host.place(""), self._host.lookup):
             self._host.emit(self._view.uid, "Warning", "FailedMount", problem)
             return SandboxFailed(retry_s=SANDBOX_RETRY_S)
         if self._host_network():
@@ -191,6 +233,8 @@ class PodActor(Actor[PodMessage]):
         if not self._host_network():
             await self._host.network.attach(ip)
         self._view.ip = ip
+        assert self._volumes is not None
+        self._volumes.ip = ip
         return SandboxReady(ip=ip)
 
     def _host_network(self) -> bool:
@@ -219,8 +263,10 @@ class PodActor(Actor[PodMessage]):
         def on_exit(exit: Exit) -> None:
             self.context.ref.tell(Exited(container=name, attempt=attempt, exit=exit))
 
-        launching = Launching(self._host, self._view, self._pod, state, self.context.clock)
+        assert self._volumes is not None
+        launching = Launching(self._host, self._view, self._pod, state, self._volumes, self.context.clock)
         outcome = await launching.run(on_exit)
+        self._watch_tokens()
         if isinstance(outcome, PullFailed | ConfigFailed | Exited):
             self.context.ref.tell(outcome)
             return

@@ -11,7 +11,7 @@ import asyncio
 from agents import http
 from agents.network import Network
 from agents.probe import Result
-from agents.runtime import Container
+from agents.runtime import Container, ExecProblem
 from cluster.api.objects import Object
 
 USER_AGENT = "kube-probe/1.37"
@@ -50,6 +50,8 @@ async def probe(
 async def _exec(container: Container, command: list[str], timeout_s: float) -> Result:
     try:
         code, output = await container.execute(command, timeout_s=timeout_s)
+    except ExecProblem as problem:
+        return Result(success=False, errored=True, output=str(problem))
     except TimeoutError:
         shown = " ".join(command)
         return Result(success=False, output=f'command timed out: "{shown}" timed out after {timeout_s:g}s')

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from agents.disk import Disk
+from agents.environment import Place
+from agents.files import Files
 from cluster.api.objects import Object
 
 
@@ -49,6 +52,35 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A volume, or a part of one, at a place in a container."""
+
+    path: str
+    files: Files
+    sub_path: str = ""
+    read_only: bool = False
+
+
+class Volumes(Protocol):
+    """What a container mounts. Nothing is written before `prepare`: most emulated ones look at no file."""
+
+    async def prepare(self) -> None:
+        """Makes the contents. Raises MountProblem."""
+
+    def mounts(self) -> Sequence[Mount]: ...
+
+
+class NoVolumes:
+    """Implements `Volumes`."""
+
+    async def prepare(self) -> None:
+        return
+
+    def mounts(self) -> Sequence[Mount]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """Everything a runtime needs to start one instance of a container."""
 
@@ -62,8 +94,10 @@ class Launch:
     behaviour: Mapping[str, Any]
     """What the pod's annotation says of this container, valid by `agents.behaviour`: the runtime lays it
     over the profile of the image. Empty for runtimes that need none."""
-    files: Mapping[str, bytes] = field(default_factory=dict)
-    """Absolute path → content, from the pod's ConfigMap, Secret and downward API volumes."""
+    volumes: Volumes = field(default_factory=NoVolumes)
+    place: Place = field(default_factory=lambda: Place(pod_ip="", host_ip="", allocatable={}))
+    services: Callable[[], Sequence[Object]] = tuple
+    """The cluster's Services, as the node knows them now."""
 
 
 class ImageError(Exception):
@@ -81,6 +115,31 @@ class PulledImage:
     size_bytes: int
 
 
+class ExecProblem(Exception):
+    """A command can't be run in the container at all."""
+
+
+class Execution(Protocol):
+    """A command running in a container, or the container's own process that somebody attached to."""
+
+    async def write(self, data: bytes) -> None:
+        """To its standard input."""
+
+    async def end_input(self) -> None: ...
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Of its terminal."""
+
+    async def read(self) -> tuple[str, bytes] | None:
+        """The next output: (stdout | stderr, data); None when all was read and it has ended."""
+
+    async def wait(self) -> int:
+        """Its exit code."""
+
+    async def kill(self) -> None:
+        """Nobody is interested any more. What was only attached to lives on."""
+
+
 class Container(Protocol):
     """One running instance."""
 
@@ -94,6 +153,12 @@ class Container(Protocol):
 
     async def execute(self, command: Sequence[str], *, timeout_s: float | None) -> tuple[int, bytes]:
         """Runs a command inside: (exit code, combined output). Raises TimeoutError."""
+
+    async def begin(self, command: Sequence[str], *, stdin: bool, tty: bool) -> Execution:
+        """Starts a command inside. Raises ExecProblem."""
+
+    def attach(self, *, stdin: bool, tty: bool) -> Execution:
+        """The container's own process: its output from now on."""
 
     def usage(self) -> Usage: ...
 
@@ -112,6 +177,12 @@ class Container(Protocol):
 
 
 class Runtime(Protocol):
+    def disk(self, pod: Object) -> Disk:
+        """Where the pod's volumes are."""
+
+    def needs_files(self, launch: Launch) -> bool:
+        """Whether the container looks at its volumes from its start on; else they are prepared later."""
+
     async def pull(self, image: str, *, pod: Object) -> PulledImage:
         """Gets the image. Raises ImageError. Instant when present."""
 

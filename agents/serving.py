@@ -1,6 +1,6 @@
 """What a stream to a pod does: log lines, a command's run, bytes to and from a port.
 
-Divergence: an interactive shell is not emulated; exec runs the command and gives its output at the end.
+Logs that are followed go on with the container's next instance, as long as the pod lives.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from agents.host import Host, PodView
-from agents.runtime import Container, LogLine
+from agents.runtime import Container, ExecProblem, Execution, LogLine
 from agents.streams import AgentStream, Refused, StreamBroken
 from broker.clock import Clock
 from broker.supervision import start_task
 from cluster.api.objects import parse_timestamp
 from cluster.api.wire import StreamOpen
 
-STDIN, STDOUT, STDERR, ERROR = 0, 1, 2, 3
+STDIN, STDOUT, STDERR, ERROR, RESIZE = 0, 1, 2, 3, 4
+RESTART_LOOK_S = 0.2
+"""How often a followed log looks for the next instance."""
 _PIECE = 32 << 10
 
 
@@ -58,7 +60,7 @@ def _instance(message: StreamOpen, view: PodView, *, previous: bool = False) -> 
             raise Refused(400, f'previous terminated container "{name}" in pod "{view.name}" not found')
         return view.previous[name]
     if name not in view.current:
-        why = "ContainerCreating"
+        why = view.waiting.get(name) or "ContainerCreating"
         raise Refused(400, f'container "{name}" in pod "{view.name}" is waiting to start: {why}')
     return view.current[name]
 
@@ -66,26 +68,51 @@ def _instance(message: StreamOpen, view: PodView, *, previous: bool = False) -> 
 async def _log(message: StreamOpen, stream: AgentStream, view: PodView, clock: Clock) -> None:
     options = message.options
     container = _instance(message, view, previous=bool(options.get("previous")))
-    timestamps = bool(options.get("timestamps"))
-    left: int | None = options.get("limit_bytes")
+    writer = _LogWriter(stream, bool(options.get("timestamps")), options.get("limit_bytes"))
     new = container.follow() if options.get("follow") else None
     stream.opened()
-    data = b"".join(_encoded(line, timestamps) for line in _chosen(container.logs(), options, clock.now()))
-    if left is not None:
-        data = data[:left]
-        left -= len(data)
-    if data:
-        await stream.send(STDOUT, data)
-    if new is None:
-        return
-    async for line in new:
-        data = _encoded(line, timestamps)
-        if left is not None:
-            data = data[:left]
-            left -= len(data)
-        await stream.send(STDOUT, data)
-        if stream.closed or left == 0:
+    await writer.write(_chosen(container.logs(), options, clock.now()))
+    while new is not None and not writer.full:
+        async for line in new:
+            await writer.write([line])
+            if stream.closed or writer.full:
+                return
+        following = await _next_instance(view, message.container, container, stream)
+        if following is None:
             return
+        container, new = following, following.follow()
+        await writer.write(container.logs())
+
+
+async def _next_instance(
+    view: PodView, name: str, container: Container, stream: AgentStream
+) -> Container | None:
+    """The instance that comes after this one; None where none will."""
+    while not view.ended and not stream.closed and view.restarts.get(name, False):
+        current = view.current[name]
+        if current is not container:
+            return current
+        await asyncio.sleep(RESTART_LOOK_S)
+    return None
+
+
+class _LogWriter:
+    def __init__(self, stream: AgentStream, timestamps: bool, limit: int | None) -> None:
+        self._stream = stream
+        self._timestamps = timestamps
+        self._left = limit
+
+    @property
+    def full(self) -> bool:
+        return self._left == 0
+
+    async def write(self, lines: Iterable[LogLine]) -> None:
+        data = b"".join(_encoded(line, self._timestamps) for line in lines)
+        if self._left is not None:
+            data = data[: self._left]
+            self._left -= len(data)
+        if data:
+            await self._stream.send(STDOUT, data)
 
 
 def _chosen(lines: Iterable[LogLine], options: dict[str, Any], now: datetime) -> list[LogLine]:
@@ -113,15 +140,70 @@ async def _exec(message: StreamOpen, stream: AgentStream, view: PodView) -> None
     name = message.container
     if name not in view.current or view.ended:
         raise Refused(500, f'container not found ("{name}")')
-    container = view.current[name]
-    command = list(message.options.get("command") or ())
+    options = message.options
+    stdin, tty = bool(options.get("stdin")), bool(options.get("tty"))
     stream.opened()
-    code, output = await container.execute(command, timeout_s=None)
-    if message.options.get("tty"):
-        output = output.replace(b"\n", b"\r\n")
-    if output:
-        await stream.send(STDOUT, output)
-    await stream.send(ERROR, json.dumps(_exec_status(code)).encode(), eof=True)
+    try:
+        execution = await view.current[name].begin(list(options.get("command") or ()), stdin=stdin, tty=tty)
+    except ExecProblem as problem:
+        await stream.send(ERROR, json.dumps(_exec_refused(str(problem))).encode(), eof=True)
+        return
+    await _converse(execution, stream)
+
+
+async def _attach(message: StreamOpen, stream: AgentStream, view: PodView) -> None:
+    options = message.options
+    container = _instance(message, view)
+    execution = container.attach(stdin=bool(options.get("stdin")), tty=bool(options.get("tty")))
+    stream.opened()
+    await _converse(execution, stream)
+
+
+async def _converse(execution: Execution, stream: AgentStream) -> None:
+    """Until the command has ended and all its output was sent, or the client is gone."""
+    downward = start_task(f"stream {stream.id} down", _input(execution, stream))
+    try:
+        while (written := await execution.read()) is not None:
+            await stream.send(STDERR if written[0] == "stderr" else STDOUT, written[1])
+        code = await execution.wait()
+        await stream.send(ERROR, json.dumps(_exec_status(code)).encode(), eof=True)
+    finally:
+        downward.cancel()
+        await execution.kill()
+
+
+async def _input(execution: Execution, stream: AgentStream) -> None:
+    while (received := await stream.receive()) is not None:
+        channel, data, eof = received
+        if channel == RESIZE:
+            _resize(execution, data)
+        elif channel == STDIN:
+            if data:
+                await execution.write(data)
+            if eof:
+                await execution.end_input()
+    if stream.closed:
+        await execution.kill()
+
+
+def _resize(execution: Execution, data: bytes) -> None:
+    try:
+        size = json.loads(data)
+        execution.resize(int(size["Width"]), int(size["Height"]))
+    except (ValueError, KeyError, TypeError):
+        return  # nonsense of a client, worth nothing
+
+
+def _exec_refused(why: str) -> dict[str, Any]:
+    message = f"error executing command in container: {why}"
+    return {
+        "metadata": {},
+        "status": "Failure",
+        "message": f"Internal error occurred: {message}",
+        "reason": "InternalError",
+        "details": {"causes": [{"message": message}]},
+        "code": 500,
+    }
 
 
 def _exec_status(code: int) -> dict[str, Any]:
@@ -134,15 +216,6 @@ def _exec_status(code: int) -> dict[str, Any]:
         "reason": "NonZeroExitCode",
         "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]},
     }
-
-
-async def _attach(message: StreamOpen, stream: AgentStream, view: PodView) -> None:
-    container = _instance(message, view)
-    new = container.follow()
-    stream.opened()
-    async for line in new:
-        await stream.send(STDERR if line.stream == "stderr" else STDOUT, f"{line.text}\n".encode())
-    await stream.send(ERROR, json.dumps(_exec_status(0)).encode(), eof=True)
 
 
 # --- ports

@@ -1,12 +1,13 @@
-"""A pod's ConfigMap, Secret, downward API and projected volumes, as files of its containers.
+"""What a pod's ConfigMap, Secret, downward API and projected volumes hold, and what keeps them from being
+made: pure, from the objects that the node was given.
 
-Divergence: service account tokens are left out, and files are made when a container starts; a later
-change of the objects does not reach a running emulated container.
+`agents.podvolumes` brings the contents to the containers. Divergence: fsGroup changes no owners.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from agents.environment import (
     ConfigProblem,
@@ -19,100 +20,107 @@ from agents.environment import (
 )
 from cluster.api.objects import Object
 
+DEFAULT_MODE = 0o644
+_OBJECTS = (("configMap", "ConfigMap", "config"), ("secret", "Secret", "secret"))
 
-def mount_problems(pod: Object, lookup: Lookup) -> list[str]:
+
+class MountProblem(Exception):
+    """Why a volume can't be set up."""
+
+
+class Content(NamedTuple):
+    data: bytes
+    mode: int
+
+
+class TokenSpec(NamedTuple):
+    """A service account token that a volume wants."""
+
+    audience: str
+    expires_s: int
+
+
+def made_of_objects(volume: Object) -> bool:
+    """Whether the agent fills the volume and keeps it up to date."""
+    return any(field in volume for field in ("configMap", "secret", "downwardAPI", "projected"))
+
+
+def mount_problems(pod: Object, place: Place, lookup: Lookup) -> list[str]:
     """Why volumes can't be set up, worded as the FailedMount event; empty where all can."""
-    namespace = pod["metadata"]["namespace"]
     problems = []
     for volume in pod["spec"].get("volumes", ()):
-        for kind, name, optional in _references(volume):
-            if not optional and lookup(kind, namespace, name) is None:
-                why = f'{kind.lower()} "{name}" not found'
+        if made_of_objects(volume):
+            try:
+                for _ in contents(volume, pod, place, lookup, None):
+                    pass
+            except (MountProblem, ConfigProblem) as why:
                 problems.append(f'MountVolume.SetUp failed for volume "{volume["name"]}" : {why}')
-                break
     return problems
 
 
-def _references(volume: Object) -> Iterator[tuple[str, str, bool]]:
-    if "configMap" in volume:
-        source = volume["configMap"]
-        yield "ConfigMap", source.get("name", ""), bool(source.get("optional"))
-    elif "secret" in volume:
-        source = volume["secret"]
-        yield "Secret", source.get("secretName", ""), bool(source.get("optional"))
-    elif "projected" in volume:
-        for source in volume["projected"].get("sources", ()):
-            for field, kind in (("configMap", "ConfigMap"), ("secret", "Secret")):
-                if field in source:
-                    yield kind, source[field].get("name", ""), bool(source[field].get("optional"))
+def tokens_of(volume: Object) -> Iterator[TokenSpec]:
+    for source in volume.get("projected", {}).get("sources", ()):
+        if "serviceAccountToken" in source:
+            yield _token_spec(source["serviceAccountToken"])
 
 
-def files_of(pod: Object, container: Object, place: Place, lookup: Lookup) -> dict[str, bytes]:
-    """Absolute path → content of what is mounted. Raises ConfigProblem."""
-    mounts = container.get("volumeMounts")
-    if not mounts:
-        return {}
-    volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes", ())}
-    files: dict[str, bytes] = {}
-    for mount in mounts:
-        volume = volumes.get(mount["name"])
-        content = _content(volume, pod, container, place, lookup) if volume is not None else {}
-        root, part = mount["mountPath"].rstrip("/"), mount.get("subPath", "")
-        for path, data in content.items():
-            if not part:
-                files[f"{root}/{path}"] = data
-            elif path == part:
-                files[root] = data
-            elif path.startswith(part + "/"):
-                files[f"{root}/{path[len(part) + 1 :]}"] = data
-    return files
+def _token_spec(source: Object) -> TokenSpec:
+    return TokenSpec(source.get("audience", ""), source.get("expirationSeconds") or 3600)
 
 
-def _content(
-    volume: Object, pod: Object, container: Object, place: Place, lookup: Lookup
-) -> dict[str, bytes]:
-    if "projected" in volume:
-        files: dict[str, bytes] = {}
-        for source in volume["projected"].get("sources", ()):
-            files.update(_source(source, pod, container, place, lookup))
-        return files
-    return _source(volume, pod, container, place, lookup)
+def contents(
+    volume: Object, pod: Object, place: Place, lookup: Lookup, tokens: Mapping[TokenSpec, str] | None
+) -> Iterator[tuple[str, Content]]:
+    """Relative path → content. Raises MountProblem. `tokens` None: leave tokens out."""
+    projected = volume.get("projected")
+    if projected is None:
+        detail = volume.get("configMap") or volume.get("secret") or volume.get("downwardAPI") or {}
+        yield from _source(volume, pod, place, lookup, detail.get("defaultMode", DEFAULT_MODE))
+        return
+    mode = projected.get("defaultMode", DEFAULT_MODE)
+    for source in projected.get("sources", ()):
+        if "serviceAccountToken" not in source:
+            yield from _source(source, pod, place, lookup, mode)
+        elif tokens is not None:
+            wanted = source["serviceAccountToken"]
+            yield wanted["path"], Content(tokens[_token_spec(wanted)].encode(), mode)
 
 
-def _source(source: Object, pod: Object, container: Object, place: Place, lookup: Lookup) -> dict[str, bytes]:
-    namespace = pod["metadata"]["namespace"]
+def _source(
+    source: Object, pod: Object, place: Place, lookup: Lookup, mode: int
+) -> Iterator[tuple[str, Content]]:
     if "downwardAPI" in source:
-        return _downward(source["downwardAPI"].get("items", ()), pod, container, place)
-    for field, kind in (("configMap", "ConfigMap"), ("secret", "Secret")):
-        if field not in source:
+        yield from _downward(source["downwardAPI"].get("items") or (), pod, place, mode)
+    namespace = pod["metadata"]["namespace"]
+    for field, kind, word in _OBJECTS:
+        detail = source.get(field)
+        if detail is None:
             continue
-        detail = source[field]
-        found = lookup(kind, namespace, detail.get("secretName") or detail.get("name", ""))
+        name = detail.get("secretName") or detail.get("name", "")
+        found, optional = lookup(kind, namespace, name), bool(detail.get("optional"))
         if found is None:
-            return {}
+            if not optional:
+                raise MountProblem(f'{kind.lower()} "{name}" not found')
+            continue
         values = config_map_values(found) if kind == "ConfigMap" else secret_values(found)
-        return _picked(values, detail, kind)
-    return {}
+        if "items" not in detail:
+            yield from ((key, Content(data, mode)) for key, data in values.items())
+            continue
+        for item in detail["items"]:
+            if item["key"] in values:
+                yield item["path"], Content(values[item["key"]], item.get("mode", mode))
+            elif not optional:
+                prefix = (
+                    "configmap references non-existent" if word == "config" else "references non-existent"
+                )
+                raise MountProblem(f"{prefix} {word} key: {item['key']}")
 
 
-def _picked(values: dict[str, bytes], detail: Object, kind: str) -> dict[str, bytes]:
-    if "items" not in detail:
-        return values
-    picked = {}
-    for item in detail["items"]:
-        if item["key"] in values:
-            picked[item["path"]] = values[item["key"]]
-        elif not detail.get("optional"):
-            raise ConfigProblem(f"{kind.lower()} references non-existent key: {item['key']}")
-    return picked
-
-
-def _downward(items: list[Object], pod: Object, container: Object, place: Place) -> dict[str, bytes]:
-    files = {}
+def _downward(items: Sequence[Object], pod: Object, place: Place, mode: int) -> Iterator[tuple[str, Content]]:
     for item in items:
         if "fieldRef" in item:
             text = field_value(item["fieldRef"]["fieldPath"], pod, place)
         else:
-            text = resource_value(item["resourceFieldRef"], pod, container, place)
-        files[item["path"]] = text.encode()
-    return files
+            reference = item["resourceFieldRef"]
+            text = resource_value(reference, pod, pod["spec"]["containers"][0], place)
+        yield item["path"], Content(text.encode(), item.get("mode", mode))

@@ -1,4 +1,4 @@
-"""The commands of the small shell: each a generator over the container's world, see `agents.emulated.shell`.
+"""The commands of the small shell: what belongs to the shell itself and the system; others by subject.
 
 Their options are those that manifests use; output and errors are worded as busybox words them.
 """
@@ -6,38 +6,21 @@ Their options are those that manifests use; output and errors are worded as busy
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from agents.emulated.world import FOREVER_S, Ended, Run, Sleep, Write
+from agents.emulated import agnhost, filecommands, netcommands, textcommands
+from agents.emulated.syntax import parse
+from agents.emulated.textcommands import Command, options
+from agents.emulated.world import FOREVER_S, Ended, Leave, Run, Sleep, err, out
+from agents.files import exists
 
 if TYPE_CHECKING:
     from agents.emulated.shell import Shell
 
 _SUFFIX_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-Command: TypeAlias = Callable[["Shell", list[str]], Run]
-
-
-def _echo(shell: Shell, words: list[str]) -> Run:
-    end, escapes = "\n", False
-    while words and re.fullmatch("-[neE]+", words[0]):
-        end = "" if "n" in words[0] else end
-        escapes = escapes or "e" in words[0]
-        words = words[1:]
-    text = " ".join(words)
-    if escapes:
-        text = text.replace("\\n", "\n").replace("\\t", "\t")
-    yield Write("stdout", text + end)
-    return 0
-
-
-def _printf(shell: Shell, words: list[str]) -> Run:
-    if words:
-        text = words[0].replace("\\n", "\n").replace("\\t", "\t")
-        values = iter(words[1:])
-        yield Write("stdout", re.sub(r"%[sd]", lambda _: next(values, ""), text))
-    return 0
+_SIGNALS = {"HUP": 1, "INT": 2, "QUIT": 3, "KILL": 9, "USR1": 10, "USR2": 12, "TERM": 15}
 
 
 def _sleep(shell: Shell, words: list[str]) -> Run:
@@ -45,7 +28,7 @@ def _sleep(shell: Shell, words: list[str]) -> Run:
     for word in words:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", word)
         if match is None and word not in ("inf", "infinity"):
-            yield Write("stderr", f"sleep: invalid number '{word}'\n")
+            yield err(f"sleep: invalid number '{word}'\n")
             return 1
         seconds += FOREVER_S if match is None else float(match[1]) * _SUFFIX_S[match[2] or "s"]
     yield Sleep(seconds)
@@ -57,140 +40,39 @@ def _exit(shell: Shell, words: list[str]) -> Run:
     raise Ended(int(words[0]) & 255 if words and words[0].isdigit() else shell.status)
 
 
-def _cat(shell: Shell, words: list[str]) -> Run:
-    if not words:
-        yield Write("stdout", shell.stdin)
-    code = 0
-    for word in words:
-        path = shell.path(word)
-        content = shell.world.files.get(path)
-        if path == "/etc/hostname":
-            yield Write("stdout", shell.world.hostname + "\n")
-        elif content is None:
-            yield Write("stderr", f"cat: can't open '{word}': No such file or directory\n")
-            code = 1
-        else:
-            yield Write("stdout", content.decode(errors="replace"))
-    return code
+def _leaves(kind: str) -> Command:
+    def command(shell: Shell, words: list[str]) -> Run:
+        yield from ()
+        given = int(words[0]) if words and words[0].isdigit() else None
+        default = shell.status if kind == "return" else 1
+        raise Leave(kind, default if given is None else given)
+
+    return command
 
 
 def _env(shell: Shell, words: list[str]) -> Run:
-    if words:
-        for word in words:
-            if word in shell.variables:
-                yield Write("stdout", shell.variables[word] + "\n")
-        return 0 if all(word in shell.variables for word in words) else 1
-    yield Write("stdout", "".join(f"{name}={value}\n" for name, value in shell.variables.items()))
+    rest = list(words)
+    extra: dict[str, str] = {}
+    while rest and (rest[0].startswith("-") or "=" in rest[0]):
+        name, equals, value = rest.pop(0).partition("=")
+        if equals:
+            extra[name] = value
+    if rest:
+        inner = shell.child()
+        inner.variables.update(extra)
+        inner.exported.update(dict.fromkeys(extra))
+        return (yield from inner.execute(rest))
+    shown = {name: shell.variables[name] for name in shell.exported if name in shell.variables} | extra
+    yield out("".join(f"{name}={value}\n" for name, value in shown.items()))
     return 0
 
 
-def _ls(shell: Shell, words: list[str]) -> Run:
-    paths = [word for word in words if not word.startswith("-")] or [shell.world.directory]
-    code = 0
-    for path in paths:
-        full = shell.path(path)
-        prefix = full.rstrip("/") + "/"
-        inside = sorted({f[len(prefix) :].split("/")[0] for f in shell.world.files if f.startswith(prefix)})
-        if inside or full == "/":
-            yield Write("stdout", "".join(f"{name}\n" for name in inside))
-        elif full in shell.world.files:
-            yield Write("stdout", f"{path}\n")
-        else:
-            yield Write("stderr", f"ls: {path}: No such file or directory\n")
-            code = 1
-    return code
-
-
-def _touch(shell: Shell, words: list[str]) -> Run:
-    yield from ()
-    for word in words:
-        if not word.startswith("-"):
-            shell.world.files.setdefault(shell.path(word), b"")
-    return 0
-
-
-def _rm(shell: Shell, words: list[str]) -> Run:
-    options = "".join(word for word in words if word.startswith("-"))
-    code = 0
-    for word in words:
-        if word.startswith("-"):
-            continue
-        path = shell.path(word)
-        found = [f for f in shell.world.files if f == path or f.startswith(path + "/")]
-        for name in found:
-            del shell.world.files[name]
-        if not found and "f" not in options:
-            yield Write("stderr", f"rm: can't remove '{word}': No such file or directory\n")
-            code = 1
-    return code
-
-
-def _test(shell: Shell, words: list[str]) -> Run:
-    yield from ()
-    words = words[:-1] if words and words[-1] == "]" else words
-    return 0 if _holds(shell, words) else 1
-
-
-def _holds(shell: Shell, words: list[str]) -> bool:
-    match words:
-        case ["!", *rest]:
-            return not _holds(shell, rest)
-        case ["-z", text]:
-            return text == ""
-        case ["-n", text] | [text]:
-            return text != ""
-        case ["-f" | "-e" | "-r" | "-s", path]:
-            return shell.path(path) in shell.world.files
-        case ["-d", path]:
-            prefix = shell.path(path).rstrip("/") + "/"
-            return any(name.startswith(prefix) for name in shell.world.files)
-        case [left, "=" | "==", right]:
-            return left == right
-        case [left, "!=", right]:
-            return left != right
-        case [left, "-eq" | "-ne" | "-lt" | "-le" | "-gt" | "-ge" as how, right]:
-            if not (left.lstrip("-").isdigit() and right.lstrip("-").isdigit()):
-                return False
-            difference = int(left) - int(right)
-            return {
-                "-eq": difference == 0, "-ne": difference != 0, "-lt": difference < 0,
-                "-le": difference <= 0, "-gt": difference > 0, "-ge": difference >= 0,
-            }[how]  # fmt: skip
-    return False
-
-
-def _tail(shell: Shell, words: list[str]) -> Run:
-    paths = [word for word in words if not word.startswith("-") and not word.isdigit()]
-    for path in paths:
-        content = shell.world.files.get(shell.path(path))
-        if content:
-            yield Write("stdout", content.decode(errors="replace"))
-    if any(word in ("-f", "-F") for word in words):
-        yield Sleep(FOREVER_S)
-    return 0
-
-
-def _grep(shell: Shell, words: list[str]) -> Run:
-    options = "".join(word for word in words if word.startswith("-"))
-    rest = [word for word in words if not word.startswith("-")]
-    text = shell.stdin
-    if len(rest) > 1:
-        text = "".join(shell.world.files.get(shell.path(f), b"").decode(errors="replace") for f in rest[1:])
-    try:
-        wanted = re.compile(rest[0] if rest else "", re.IGNORECASE if "i" in options else 0)
-    except re.error as error:
-        yield Write("stderr", f"grep: bad regex: {error}\n")
-        return 2
-    found = [line for line in text.splitlines() if (wanted.search(line) is None) == ("v" in options)]
-    if "q" not in options:
-        yield Write("stdout", "".join(f"{line}\n" for line in found))
-    return 0 if found else 1
-
-
-def _trap(shell: Shell, words: list[str]) -> Run:
-    yield from ()
-    shell.world.traps = shell.world.traps or any(w in ("TERM", "SIGTERM", "15", "EXIT") for w in words[1:])
-    return 0
+def _printenv(shell: Shell, words: list[str]) -> Run:
+    if not words:
+        return (yield from _env(shell, []))
+    found = [shell.variables[word] for word in words if word in shell.exported and word in shell.variables]
+    yield out("".join(f"{value}\n" for value in found))
+    return 0 if len(found) == len(words) else 1
 
 
 def _export(shell: Shell, words: list[str]) -> Run:
@@ -199,12 +81,57 @@ def _export(shell: Shell, words: list[str]) -> Run:
         name, equals, value = word.partition("=")
         if equals:
             shell.variables[name] = value
+        shell.exported[name] = None
     return 0
 
 
-def _cd(shell: Shell, words: list[str]) -> Run:
+def _unset(shell: Shell, words: list[str]) -> Run:
     yield from ()
-    shell.world.directory = shell.path(words[0] if words else "/")
+    for word in words:
+        shell.variables.pop(word, None)
+        shell.exported.pop(word, None)
+    return 0
+
+
+def _set(shell: Shell, words: list[str]) -> Run:
+    yield from ()
+    for at, word in enumerate(words):
+        if word == "--":
+            shell.arguments = words[at + 1 :]
+            break
+        if word[0] in "-+" and "e" in word and not word.startswith(("-o", "+o")):
+            shell.stops_at_errors = word[0] == "-"
+    return 0
+
+
+def _shift(shell: Shell, words: list[str]) -> Run:
+    yield from ()
+    shell.arguments = shell.arguments[int(words[0]) if words and words[0].isdigit() else 1 :]
+    return 0
+
+
+def _read(shell: Shell, words: list[str]) -> Run:
+    _, names = options(words, "tpn")
+    line = yield from shell.read_line()
+    names = names or ["REPLY"]
+    values = (
+        (line or "").rstrip("\n").split(maxsplit=len(names) - 1) if len(names) > 1 else [(line or "").strip()]
+    )
+    for position, name in enumerate(names):
+        shell.variables[name] = values[position] if position < len(values) else ""
+    return 0 if line is not None else 1
+
+
+def _cd(shell: Shell, words: list[str]) -> Run:
+    target = words[0] if words else shell.variables.get("HOME", "/")
+    path = shell.path(target)
+    try:
+        if shell.world.files.stat(path).kind != "directory":
+            raise NotADirectoryError(20, "Not a directory")
+    except OSError as error:
+        yield err(f"sh: cd: can't cd to {target}: {error.strerror}\n")
+        return 1
+    shell.directory = path
     return 0
 
 
@@ -215,17 +142,169 @@ def _exec(shell: Shell, words: list[str]) -> Run:
     raise Ended(code)
 
 
-def _seq(shell: Shell, words: list[str]) -> Run:
-    numbers = [int(word) for word in words if word.lstrip("-").isdigit()] or [0]
-    first, last = (1, numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[-1])
-    step = numbers[1] if len(numbers) == 3 and numbers[1] else 1
-    yield Write("stdout", "".join(f"{n}\n" for n in range(first, last + (1 if step > 0 else -1), step)))
+def _runs(skip: int) -> Command:
+    """A command that runs the rest of its words: nohup, time, timeout …"""
+
+    def command(shell: Shell, words: list[str]) -> Run:
+        rest = words[skip:]
+        return (yield from shell.execute(rest)) if rest else 0
+
+    return command
+
+
+def _eval(shell: Shell, words: list[str]) -> Run:
+    return (yield from shell.run(parse(" ".join(words))))
+
+
+def _trap(shell: Shell, words: list[str]) -> Run:
+    yield from ()
+    if len(words) > 1 and any(w in ("TERM", "SIGTERM", "15", "EXIT", "0") for w in words[1:]):
+        shell.world.trap = None if words[0] == "-" else words[0]
+    return 0
+
+
+def _kill(shell: Shell, words: list[str]) -> Run:
+    number = 15
+    code = 1
+    for at, word in enumerate(words):
+        if word.startswith("-") and word != "--":
+            name = words[at + 1] if word == "-s" and at + 1 < len(words) else word[1:]
+            name = name.removeprefix("SIG")
+            number = int(name) if name.isdigit() else _SIGNALS.get(name, 15)
+        elif word == "1" and shell.world.signal is not None:
+            shell.world.signal(number)
+            code = 0
+    yield from ()
+    return code
+
+
+def _ps(shell: Shell, words: list[str]) -> Run:
+    user = "root" if shell.world.user == 0 else str(shell.world.user)
+    yield out("PID   USER     TIME  COMMAND\n")
+    yield out(f"    1 {user:<8}  0:00 {shell.world.main}\n")
+    yield out(f"    7 {user:<8}  0:00 {shlex.join(['ps', *words])}\n")
+    return 0
+
+
+def _id(shell: Shell, words: list[str]) -> Run:
+    world = shell.world
+    groups = [world.group, *(g for g in world.groups if g != world.group)]
+    match words:
+        case ["-u", *_]:
+            text = str(world.user)
+        case ["-g", *_]:
+            text = str(world.group)
+        case ["-G", *_]:
+            text = " ".join(map(str, groups))
+        case _:
+            text = f"uid={_called(world.user)} gid={_called(world.group)} "
+            text += f"groups={','.join(_called(group) for group in groups)}"
+    yield out(f"{text}\n")
+    return 0
+
+
+def _called(number: int) -> str:
+    return "0(root)" if number == 0 else str(number)
+
+
+def _whoami(shell: Shell, words: list[str]) -> Run:
+    if shell.world.user:
+        yield err(f"whoami: unknown uid {shell.world.user}\n")
+        return 1
+    yield out("root\n")
+    return 0
+
+
+def _date(shell: Shell, words: list[str]) -> Run:
+    form = next((word[1:] for word in words if word.startswith("+")), "%a %b %e %H:%M:%S UTC %Y")
+    now = shell.world.now()
+    form = form.replace("%s", str(int(now.timestamp()))).replace("%N", f"{now.microsecond:06d}000")
+    yield out(now.strftime(form) + "\n")
+    return 0
+
+
+def _hostname(shell: Shell, words: list[str]) -> Run:
+    if words == ["-i"]:
+        yield out(f"{shell.world.place.pod_ip}\n")
+    elif words == ["-f"]:
+        found = ""
+        if exists(shell.world.files, "/etc/hosts"):
+            lines = shell.world.files.read("/etc/hosts").decode(errors="replace").splitlines()
+            own = (line.split() for line in lines if line.startswith(shell.world.place.pod_ip))
+            found = next((words[1] for words in own if len(words) > 1), "")
+        yield out(f"{found or shell.world.hostname}\n")
+    else:
+        yield out(f"{shell.world.hostname}\n")
+    return 0
+
+
+def _uname(shell: Shell, words: list[str]) -> Run:
+    yield out(f"Linux {shell.world.hostname} 6.1.0 #1 SMP x86_64 GNU/Linux\n" if "-a" in words else "Linux\n")
+    return 0
+
+
+def _stty(shell: Shell, words: list[str]) -> Run:
+    if shell.world.terminal is None:
+        yield err("stty: standard input: Not a tty\n")
+        return 1
+    columns, rows = shell.world.terminal
+    yield out(f"{rows} {columns}\n" if words == ["size"] else "speed 38400 baud; line = 0;\n")
+    return 0
+
+
+def _tty(shell: Shell, words: list[str]) -> Run:
+    yield out("/dev/pts/0\n" if shell.world.terminal is not None else "not a tty\n")
+    return 0 if shell.world.terminal is not None else 1
+
+
+def _which(shell: Shell, words: list[str]) -> Run:
+    code = 0
+    for word in words:
+        if word in ("-v", "-V"):
+            continue
+        if word in COMMANDS or word in ("sh", "ash"):
+            yield out(f"/bin/{word}\n")
+        else:
+            code = 1
+    return code
+
+
+def _expr(shell: Shell, words: list[str]) -> Run:
+    text = yield from shell.capture(parse(f"echo $(({' '.join(words)}))"))
+    yield out(text.decode())
+    return 0 if text.strip() != b"0" else 1
+
+
+def _xargs(shell: Shell, words: list[str]) -> Run:
+    rest = (yield from shell.read_all()).decode(errors="surrogateescape").split()
+    return (yield from shell.execute([*(words or ["echo"]), *rest]))
+
+
+def _basename(shell: Shell, words: list[str]) -> Run:
+    text = words[0].rstrip("/").rpartition("/")[2] if words else ""
+    yield out((text.removesuffix(words[1]) if len(words) > 1 else text) + "\n")
+    return 0
+
+
+def _dirname(shell: Shell, words: list[str]) -> Run:
+    yield out(((words[0].rstrip("/").rpartition("/")[0] if words else "") or ".") + "\n")
+    return 0
+
+
+def _yes(shell: Shell, words: list[str]) -> Run:
+    """Bounded, since a pipe's stages run one after the other."""
+    yield out((" ".join(words) or "y") + "\n")
+    return 0
+
+
+def _pwd(shell: Shell, words: list[str]) -> Run:
+    yield out(f"{shell.directory}\n")
     return 0
 
 
 def _says(text: Callable[[Shell], str]) -> Command:
     def command(shell: Shell, words: list[str]) -> Run:
-        yield Write("stdout", text(shell) + "\n")
+        yield out(text(shell) + "\n")
         return 0
 
     return command
@@ -240,37 +319,56 @@ def _returns(code: int) -> Command:
 
 
 COMMANDS: dict[str, Command] = {
+    **textcommands.COMMANDS,
+    **filecommands.COMMANDS,
+    **netcommands.COMMANDS,
+    ".": _returns(0),
     ":": _returns(0),
-    "[": _test,
-    "cat": _cat,
+    "agnhost": agnhost.agnhost,
+    "basename": _basename,
+    "break": _leaves("break"),
     "cd": _cd,
-    "chmod": _returns(0),
     "chown": _returns(0),
-    "date": _says(lambda shell: shell.world.now().strftime("%a %b %e %H:%M:%S UTC %Y")),
-    "echo": _echo,
+    "clear": _returns(0),
+    "command": _which,
+    "continue": _leaves("continue"),
+    "date": _date,
+    "dirname": _dirname,
     "env": _env,
+    "eval": _eval,
     "exec": _exec,
     "exit": _exit,
     "export": _export,
+    "expr": _expr,
     "false": _returns(1),
-    "grep": _grep,
-    "hostname": _says(lambda shell: shell.world.hostname),
-    "id": _says(lambda shell: "uid=0(root) gid=0(root) groups=0(root)"),
-    "ls": _ls,
-    "mkdir": _returns(0),
-    "printenv": _env,
-    "printf": _printf,
-    "pwd": _says(lambda shell: shell.world.directory),
-    "rm": _rm,
-    "seq": _seq,
-    "set": _returns(0),
+    "hostname": _hostname,
+    "id": _id,
+    "kill": _kill,
+    "local": _export,
+    "nohup": _runs(0),
+    "nproc": _says(lambda shell: "1"),
+    "printenv": _printenv,
+    "ps": _ps,
+    "pwd": _pwd,
+    "read": _read,
+    "return": _leaves("return"),
+    "set": _set,
+    "shift": _shift,
     "sleep": _sleep,
-    "tail": _tail,
-    "test": _test,
-    "touch": _touch,
+    "stty": _stty,
+    "sync": _returns(0),
+    "time": _runs(0),
+    "timeout": _runs(1),
     "trap": _trap,
     "true": _returns(0),
-    "uname": _says(lambda shell: "Linux"),
+    "tty": _tty,
+    "ulimit": _returns(0),
+    "umask": _returns(0),
+    "uname": _uname,
+    "unset": _unset,
     "wait": _returns(0),
-    "whoami": _says(lambda shell: "root"),
+    "which": _which,
+    "whoami": _whoami,
+    "xargs": _xargs,
+    "yes": _yes,
 }

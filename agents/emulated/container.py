@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from agents.behaviour import Amount, Crash, Profile, TimedAnswer
-from agents.emulated import shell
+from agents.emulated import agnhost, shell
+from agents.emulated.execution import EmulatedExecution, Pipe, drive, input_of
 from agents.emulated.log import ContainerLog
+from agents.emulated.rootfs import mount_volumes, world_of
 from agents.emulated.server import Server
-from agents.emulated.world import FOREVER_S, Run, World, Write
+from agents.emulated.world import FOREVER_S, Input, Run, Sleep, Step, World, Write
+from agents.images import repository
 from agents.network import AddressInUse, Network
-from agents.runtime import Answer, Exit, Launch, LogLine, Usage
+from agents.runtime import Answer, ExecProblem, Exit, Launch, LogLine, Usage
+from agents.termination import with_message
+from agents.volumes import MountProblem
 from broker.clock import Clock
-from broker.supervision import Tasks, settled
+from broker.supervision import Tasks, settled, start_task
 from cluster.api import quantity
 from cluster.api.objects import timestamp
 
@@ -31,8 +37,9 @@ class EmulatedContainer:
     """Implements `agents.runtime.Container` and `agents.emulated.server.Served`."""
 
     __slots__ = (
-        "_base", "_clock", "_crash_due", "_kill_at", "_launch", "_log", "_on_exit", "_overridden", "_script",
-        "_server", "_started", "_tasks", "_timers", "_world", "ended", "id", "profile", "serving", "stopping",
+        "_attached", "_base", "_clock", "_crash_due", "_driver", "_executions", "_kill_at", "_launch", "_log",
+        "_network", "_on_exit", "_overridden", "_script", "_server", "_started", "_stdin", "_tasks",
+        "_timers", "_world", "ended", "id", "profile", "serving", "stopping",
     )  # fmt: skip
 
     def __init__(
@@ -61,13 +68,15 @@ class EmulatedContainer:
         self._log = ContainerLog(clock.now)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._server = Server(network, launch, self, lambda: timestamp(clock.now()))
+        self._network = network
         self._script: Run | None = None
-        self._world = World(
-            environment=dict(launch.environment),
-            hostname=launch.pod["spec"].get("hostname") or launch.pod["metadata"]["name"],
-            now=clock.now,
-            files=dict(launch.files),
-        )
+        self._driver: asyncio.Task[None] | None = None
+        """Drives the script once it needs more than timers."""
+        self._world: World | None = None
+        """Made when a script or somebody else first looks at it."""
+        self._stdin: Pipe | None = None
+        self._attached: list[EmulatedExecution] = []
+        self._executions: dict[EmulatedExecution, None] = {}
         self._kill_at = 0.0
         self.serving = False
         self.stopping = False
@@ -75,15 +84,14 @@ class EmulatedContainer:
 
     # --- the start
 
-    def begin(self) -> None:
+    def run(self) -> None:
         """Runs from now on."""
         self.ended = asyncio.get_running_loop().create_future()
         for line in self.profile.log:
             self.print("stdout", line + "\n")
         command = self.command()
         if command and shell.understands(command):
-            self._script = shell.run(self._world, command)
-            self._after("script", 0.0, self._advance)
+            self._begin_script(command)
         elif self.profile.start_s:
             self._after("start", self.profile.start_s, self._open)
         else:
@@ -97,13 +105,27 @@ class EmulatedContainer:
             self._after("crash", 0.0, self.finish, Exit(code=crash.exit_code, reason=crash.reason))
 
     def command(self) -> list[str]:
+        return command_of(self._launch, self.profile)
+
+    def _begin_script(self, command: list[str]) -> None:
+        world = self._see()
+        world.main = " ".join(command)
+        world.signal = self.signal
         spec = self._launch.container
-        command, args = list(spec.get("command") or ()), list(spec.get("args") or ())
-        if command:
-            return command + args
-        if self.profile.shell:
-            return args or list(self.profile.command)
-        return []
+        stdin = Input()
+        if spec.get("stdin"):
+            self._stdin = Pipe()
+            stdin = input_of(self._stdin, None)
+            world.terminal = (80, 24) if spec.get("tty") else None
+        self._script = shell.run(world, command, stdin)
+        self._after("script", 0.0, self._advance)
+
+    def _see(self) -> World:
+        """What commands work on. The volumes are prepared by whoever comes here."""
+        if self._world is None:
+            self._world = world_of(self._launch, self._network, self._clock)
+            mount_volumes(self._world, self._launch)
+        return self._world
 
     def _open(self) -> None:
         self.serving = True
@@ -143,28 +165,57 @@ class EmulatedContainer:
         return self.ended is not None and self.ended.done()
 
     def _advance(self) -> None:
-        """Runs the script up to its next sleep."""
+        """Runs the script up to its next sleep; a task goes on with it where timers don't do."""
         assert self._script is not None
         while True:
             try:
                 step = next(self._script)
             except StopIteration as done:
-                code = int(done.value)
-                self.finish(Exit(code=code, reason="Error" if code else "Completed"))
+                self._script_ended(int(done.value))
                 return
             if isinstance(step, Write):
-                self.print(step.stream, step.text)
-                continue
-            if step.seconds < FOREVER_S:
-                self._after("script", max(step.seconds, SHORTEST_SLEEP_S), self._advance)
-            return
+                self.print(step.stream, step.data)
+            elif isinstance(step, Sleep):
+                if step.seconds < FOREVER_S:
+                    self._after("script", max(step.seconds, SHORTEST_SLEEP_S), self._advance)
+                return
+            else:
+                self._driver = self._tasks.start(f"script {self.id}", self._drive(self._script, step))
+                return
+
+    async def _drive(self, script: Run, step: Step | None) -> None:
+        code = await drive(script, self._put, self._spawn, step=step)
+        if self._script is script:
+            self._script_ended(code)
+
+    async def _put(self, step: Write) -> None:
+        self.print(step.stream, step.data)
+
+    def _spawn(self, run: Run) -> None:
+        self._tasks.start(f"script {self.id} &", self._beside(run))
+
+    async def _beside(self, run: Run) -> None:
+        """A job of the script's; it ends with the container."""
+        assert self.ended is not None
+        work = start_task(f"job {self.id}", drive(run, self._put, self._spawn))
+        self.ended.add_done_callback(lambda _: work.cancel())
+        try:
+            await settled(work)
+        finally:
+            work.cancel()
+
+    def _script_ended(self, code: int) -> None:
+        self.finish(Exit(code=code, reason="Error" if code else "Completed"))
 
     def _print_again(self) -> None:
         self.print("stdout", self.profile.log_line + "\n")
         self._after("log", self.profile.log_every_s, self._print_again)
 
-    def print(self, stream: str, text: str) -> None:
-        self._log.write(stream, text)
+    def print(self, stream: str, data: str | bytes) -> None:
+        raw = data.encode(errors="surrogateescape") if isinstance(data, str) else data
+        self._log.write(stream, raw.decode(errors="replace"))
+        for execution in self._attached:
+            execution.offer(stream, raw)
 
     # --- the end
 
@@ -175,15 +226,28 @@ class EmulatedContainer:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        if self._script is not None:
+        if self._driver is not None:
+            if self._driver is not asyncio.current_task():
+                self._driver.cancel()
+            self._driver = None
+        elif self._script is not None:
             self._script.close()
-            self._script = None
+        self._script = None
         self.serving = False
         self._log.close()
+        for attached in self._attached:
+            attached.ended(exit.code)
+        for execution in list(self._executions):
+            self._tasks.start(f"end exec {self.id}", execution.kill())
         if self.profile.serves != "none":
             self._tasks.start(f"close {self.id}", self._server.close())
         self.ended.set_result(None)
-        self._on_exit(exit)
+        self._on_exit(with_message(exit, self._launch.container, self._read, self._log.lines()))
+
+    def _read(self, path: str) -> bytes:
+        if self._world is None:
+            raise FileNotFoundError(path)
+        return self._world.files.read(path)
 
     async def stop(self, grace_s: float) -> None:
         if self.ended is None or self.ended.done():
@@ -193,13 +257,10 @@ class EmulatedContainer:
             await settled(self.ended)
             return
         killed = Exit(code=128 + SIGKILL, reason="Error")
-        if not self.stopping and not self._ignores_sigterm():
-            code = 0 if self._script is not None else self.profile.stop_code
-            exit = Exit(code=code, reason="Error" if code else "Completed")
-            if not self.profile.stop_s:
-                self.finish(exit)
+        if not self.stopping:
+            self._on_sigterm()
+            if self.ended.done():
                 return
-            self._after("stop", self.profile.stop_s, self.finish, exit)
         self.stopping = True
         self._kill_at = kill_at
         if "kill" in self._timers:
@@ -207,11 +268,30 @@ class EmulatedContainer:
         self._after("kill", grace_s, self.finish, killed)
         await settled(self.ended)
 
-    def _ignores_sigterm(self) -> bool:
+    def _on_sigterm(self) -> None:
         """A script without a trap, as process 1, never sees the signal."""
-        if self._script is not None and not self._world.traps:
-            return True
-        return self.profile.ignores_sigterm or self.profile.hang
+        if self.profile.ignores_sigterm or self.profile.hang:
+            return
+        if self._script is not None:
+            if self._world is not None and self._world.trap:
+                self._tasks.start(f"trap {self.id}", self._run_trap(self._world, self._world.trap))
+            return
+        code = self.profile.stop_code
+        exit = Exit(code=code, reason="Error" if code else "Completed")
+        if not self.profile.stop_s:
+            self.finish(exit)
+        else:
+            self._after("stop", self.profile.stop_s, self.finish, exit)
+
+    async def _run_trap(self, world: World, source: str) -> None:
+        code = await drive(shell.run(world, ["sh", "-c", source]), self._put, self._spawn)
+        if "exit" in source:
+            self._script_ended(code)
+
+    def signal(self, number: int) -> None:
+        """Sent from inside to the container's own process."""
+        if number == SIGTERM:
+            self._on_sigterm()
 
     # --- what others ask
 
@@ -219,30 +299,61 @@ class EmulatedContainer:
         async with asyncio.timeout(timeout_s):
             if self.profile.hang:
                 await asyncio.sleep(FOREVER_S)
-            if not shell.understands(command):
-                return self._foreign(command)
-            return await self._interpret(command)
-
-    async def _interpret(self, command: Sequence[str]) -> tuple[int, bytes]:
-        output: list[str] = []
-        run = shell.run(self._world, command)
-        while True:
+            execution = await self.begin(command, stdin=False, tty=False)
+            output = bytearray()
             try:
-                step = next(run)
-            except StopIteration as done:
-                return int(done.value), "".join(output).encode()
-            if isinstance(step, Write):
-                output.append(step.text)
-            else:
-                await asyncio.sleep(max(step.seconds, SHORTEST_SLEEP_S))
+                while (written := await execution.read()) is not None:
+                    output += written[1]
+                return await execution.wait(), bytes(output)
+            finally:
+                await execution.kill()
 
-    def _foreign(self, command: Sequence[str]) -> tuple[int, bytes]:
+    async def begin(self, command: Sequence[str], *, stdin: bool, tty: bool) -> EmulatedExecution:
+        if self._is_over():
+            raise ExecProblem("container is not running")
+        try:
+            await self._launch.volumes.prepare()
+        except MountProblem as problem:
+            raise ExecProblem(str(problem)) from problem
+        world = replace(self._see(), terminal=(80, 24) if tty else None, trap=None, signal=self.signal)
+
+        def resized(columns: int, rows: int) -> None:
+            world.terminal = (columns, rows)
+
+        pipe = Pipe() if stdin else None
+        execution = EmulatedExecution(stdin=pipe, tty=tty, resized=resized if tty else None)
+        known = shell.understands(command)
+        run = (
+            shell.run(world, command, input_of(pipe, execution.terminal)) if known else self._foreign(command)
+        )
+        self._executions[execution] = None
+        execution.start(f"exec {self.id}", run, self._tasks)
+        execution.when_done(lambda: self._executions.pop(execution, None))
+        return execution
+
+    def attach(self, *, stdin: bool, tty: bool) -> EmulatedExecution:
+        def resized(columns: int, rows: int) -> None:
+            if self._world is not None:
+                self._world.terminal = (columns, rows)
+
+        pipe = self._stdin if stdin else None
+        execution = EmulatedExecution(stdin=pipe, tty=tty, resized=resized if tty else None)
+        if self._is_over():
+            execution.ended(0)
+        else:
+            self._attached.append(execution)
+            execution.when_done(lambda: self._attached.remove(execution))
+        return execution
+
+    def _foreign(self, command: Sequence[str]) -> Run:
         """A program of the image's own (redis-cli, pg_isready): content as soon as the server is up."""
         if not self.profile.shell and self.profile.serves != "none":
-            return (0, b"") if self.serving else (1, b"connection refused\n")
+            return _known_program(self.serving)
         name = command[0] if command else ""
-        why = f'exec: "{name}": executable file not found in $PATH'
-        return 126, f"OCI runtime exec failed: exec failed: {why}: unknown\n".encode()
+        why = f'unable to start container process: exec: "{name}": executable file not found in $PATH'
+        raise ExecProblem(
+            f"failed to exec in container: OCI runtime exec failed: exec failed: {why}: unknown"
+        )
 
     def probe_answer(self, kind: str) -> Answer | None:
         answers: tuple[TimedAnswer, ...] = getattr(self.profile, kind)
@@ -308,6 +419,25 @@ class EmulatedContainer:
 
     def follow(self) -> AsyncIterator[LogLine]:
         return self._log.follow()
+
+
+def command_of(launch: Launch, profile: Profile) -> list[str]:
+    """What the small shell is to run as the container's own process; empty: the image's server."""
+    spec = launch.container
+    command, args = list(spec.get("command") or ()), list(spec.get("args") or ())
+    if command:
+        return command + args
+    if profile.shell:
+        return args or list(profile.command)
+    if args and args[0] in agnhost.COMMANDS and repository(spec.get("image", "")).endswith("/agnhost"):
+        return ["agnhost", *args]
+    return []
+
+
+def _known_program(serving: bool) -> Run:
+    if not serving:
+        yield Write("stderr", b"connection refused\n")
+    return 0 if serving else 1
 
 
 def _at(series: Sequence[Amount], age: float) -> float:

@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from agents import images
 from agents.behaviour import ANNOTATION, BehaviourError, Crash, Library, Profile, overrides_for
-from agents.emulated.container import EmulatedContainer
+from agents.disk import MemoryDisk, Shelf
+from agents.emulated import shell
+from agents.emulated.container import EmulatedContainer, command_of
 from agents.network import Network
 from agents.runtime import Exit, ImageError, Launch, PulledImage
 from broker.chance import Chance
@@ -17,6 +19,7 @@ from cluster.api.objects import Object
 
 NAME = "emulated"
 VERSION = "1.0.0"
+WITHOUT_FILES = ("sleep", "true", "false", "echo", "/bin/sleep", "/bin/true", "/bin/false", "/bin/echo")
 CANNOT_RUN = 128
 """The exit code that the kubelet shows for a container that could not be run."""
 
@@ -24,12 +27,15 @@ CANNOT_RUN = 128
 class EmulatedRuntime:
     """Implements `agents.runtime.Runtime`."""
 
-    def __init__(self, network: Network, library: Library, *, clock: Clock, chance: Chance) -> None:
+    def __init__(
+        self, network: Network, library: Library, *, clock: Clock, chance: Chance, shelf: Shelf | None = None
+    ) -> None:
         self._network = network
         self._library = library
         self._clock = clock
         self._chance = chance
         self._tasks = Tasks()
+        self._disk = MemoryDisk(shelf if shelf is not None else Shelf())
         self._images: dict[str, int] = {}
         self._crashed: dict[tuple[str, str], str] = {}
         """(pod uid, container) → the id of the last one-shot crash that happened or was skipped."""
@@ -61,6 +67,15 @@ class EmulatedRuntime:
                     return profile  # reported when the container is configured
         return profile
 
+    def disk(self, pod: Object) -> MemoryDisk:
+        return self._disk
+
+    def needs_files(self, launch: Launch) -> bool:
+        """Scripts do, unless they obviously don't."""
+        profile = self._library.of(launch.container.get("image", ""))
+        command = command_of(launch, profile)
+        return shell.understands(command) and command[0] not in WITHOUT_FILES
+
     def has_image(self, image: str) -> bool:
         return images.full_reference(image) in self._images
 
@@ -84,7 +99,7 @@ class EmulatedRuntime:
         failure = container.profile.start_error
         if failure is not None:
             raise RuntimeError(failure.message)
-        container.begin()
+        container.run()
         return container
 
     def _crash_due(self, launch: Launch, crash: Crash, ordered: bool) -> bool:
@@ -97,6 +112,7 @@ class EmulatedRuntime:
     def forget(self, uid: str) -> None:
         for who in [who for who in self._crashed if who[0] == uid]:
             del self._crashed[who]
+        self._disk.discard(uid)
 
     async def failed(self) -> None:
         """Waits for a bug in a task of the runtime's, and raises it."""

@@ -1,35 +1,62 @@
 """A small shell for emulated containers: runs the commands that manifests and `kubectl exec` use.
 
-A run is a generator that yields what needs the outside (`Sleep`, `Write`) and returns the exit code, so
-one interpreter serves a container's main process (driven by timers) and exec (awaited). The files are
-the pod's mounted ones plus what the commands write; there are no other processes.
+A run is a generator that yields what needs the outside (`world.Step`) and returns the exit code, so one
+interpreter serves a container's main process (driven by timers), exec (awaited) and terminals. The files
+are the pod's volumes and a root of the container's own.
+
+Divergence: the stages of a pipe run one after the other, each with the whole output of the one before.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Generator, Sequence
+from fnmatch import fnmatchcase
 
 from agents.emulated.commands import COMMANDS
+from agents.emulated.expansion import Expansion
 from agents.emulated.syntax import (
+    Background,
     Branch,
+    Case,
     Chain,
     ForEach,
+    Function,
+    Group,
+    Incomplete,
     Loop,
+    Not,
     Pipe,
+    Redirected,
     Simple,
     SyntaxProblem,
     Tree,
     Word,
     literal,
     parse,
+    parse_more,
 )
-from agents.emulated.world import Ended, Run, Sleep, Step, World, Write
+from agents.emulated.world import (
+    Ask,
+    Ended,
+    Input,
+    Interrupted,
+    Leave,
+    Run,
+    Sleep,
+    Spawn,
+    Step,
+    World,
+    Write,
+    err,
+)
+from agents.files import split
 
 NOT_FOUND = 127
-MAX_FILE_BYTES = 1 << 20
+INTERRUPTED = 130
+MAX_CALLS = 100
 _SHELLS = ("sh", "bash", "ash", "dash")
-_VARIABLE = re.compile(r"\$(\w+|[?$#@*!])|\$\{(\w+)(:?[-=+][^}]*)?\}|\$\(((?:[^()]|\([^()]*\))*)\)|`([^`]*)`")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
 
 
 def understands(command: Sequence[str]) -> bool:
@@ -37,224 +64,399 @@ def understands(command: Sequence[str]) -> bool:
     return bool(command) and (_name(command[0]) in COMMANDS or _name(command[0]) in _SHELLS)
 
 
-def run(world: World, command: Sequence[str]) -> Run:
+def is_shell(command: Sequence[str]) -> bool:
+    return bool(command) and _name(command[0]) in _SHELLS
+
+
+def run(world: World, command: Sequence[str], stdin: Input | None = None) -> Run:
     """Runs an argument list, as a container's entrypoint or exec does."""
-    shell = Shell(world)
+    shell = Shell(world, stdin)
     try:
         return (yield from shell.run(literal(command)))
     except Ended as ended:
         return ended.code
+    except Leave:
+        return shell.status
+    except Interrupted:
+        return INTERRUPTED
 
 
-class Shell:
-    def __init__(self, world: World, stdin: str = "") -> None:
+class Shell(Expansion):
+    def __init__(self, world: World, stdin: Input | None = None) -> None:
         self.world: World = world
         self.variables = dict(world.environment)
+        self.exported = dict.fromkeys(self.variables)
         self.status = 0
-        self.stdin = stdin
+        self.stdin = stdin if stdin is not None else Input()
+        self.directory = world.directory
+        self.arguments: list[str] = []
+        self.name = "sh"
+        self.functions: dict[str, Tree] = {}
+        self.stops_at_errors = False
+        self.depth = 0
+        self._guarded = 0
+
+    def child(self) -> Shell:
+        """A shell of its own that starts with everything of this one."""
+        shell = Shell(self.world, self.stdin)
+        shell.variables, shell.exported = dict(self.variables), dict(self.exported)
+        shell.directory, shell.functions = self.directory, dict(self.functions)
+        shell.arguments, shell.name, shell.depth = self.arguments, self.name, self.depth + 1
+        return shell
 
     def run(self, tree: Tree) -> Run:
         match tree:
             case Simple():
                 self.status = yield from self._simple(tree)
+                if self.status and self.stops_at_errors and not self._guarded:
+                    raise Ended(self.status)
             case Pipe(stages=stages):
                 yield from self._pipe(stages)
             case Chain(first=first, links=links):
-                yield from self.run(first)
-                for operator, link in links:
-                    if operator == ";" or (operator == "&&") == (self.status == 0):
-                        yield from self.run(link)
+                yield from self._chain(first, links)
             case Loop(condition=condition, body=body, until=until):
-                status = 0
-                while ((yield from self.run(condition)) == 0) != until:
-                    status = yield from self.run(body)
-                    yield Sleep(0.0)
-                self.status = status
+                self.status = yield from self._loop(condition, body, until)
             case ForEach(name=name, words=words, body=body):
-                for value in (yield from self._expand_all(words)):
-                    self.variables[name] = value
-                    yield from self.run(body)
+                yield from self._for_each(name, words, body)
             case Branch(condition=condition, then=then, otherwise=otherwise):
-                if (yield from self.run(condition)) == 0:
+                if (yield from self._guard(condition)) == 0:
                     yield from self.run(then)
                 elif otherwise is not None:
                     yield from self.run(otherwise)
+                else:
+                    self.status = 0
+            case Case(word=word, branches=branches):
+                yield from self._case(word, branches)
+            case Redirected(body=body, redirects=redirects):
+                self.status = yield from self._redirected(self.run(body), redirects)
+            case Group(body=body):
+                self.status = yield from self.child().ended(body)
+            case Background(body=body):
+                yield Spawn(self.child().ended(body))
+                self.status = 0
+            case Not(body=body):
+                self.status = 0 if (yield from self._guard(body)) else 1
+            case Function(name=name, body=body):
+                self.functions[name] = body
+                self.status = 0
         return self.status
 
-    def capture(self, tree: Tree) -> Generator[Step, None, str]:
+    def ended(self, tree: Tree) -> Run:
+        """Runs to the end, with `exit` ending just this shell."""
+        try:
+            return (yield from self.run(tree))
+        except Ended as ended:
+            return ended.code
+
+    def _guard(self, tree: Tree) -> Run:
+        """A condition: its failure is no error."""
+        self._guarded += 1
+        try:
+            return (yield from self.run(tree))
+        finally:
+            self._guarded -= 1
+
+    def _chain(self, first: Tree, links: Sequence[tuple[str, Tree]]) -> Generator[Step, object, None]:
+        trees = [(";", first), *links]
+        for position, (operator, tree) in enumerate(trees):
+            if operator != ";" and (operator == "&&") != (self.status == 0):
+                continue
+            tested = position + 1 < len(trees) and trees[position + 1][0] != ";"
+            yield from self._guard(tree) if tested else self.run(tree)
+
+    def _loop(self, condition: Tree, body: Tree, until: bool) -> Run:
+        status = 0
+        while ((yield from self._guard(condition)) == 0) != until:
+            try:
+                status = yield from self.run(body)
+            except Leave as leave:
+                if not _again(leave):
+                    break
+            yield Sleep(0.0)
+        return status
+
+    def _for_each(self, name: str, words: Sequence[Word], body: Tree) -> Generator[Step, object, None]:
+        self.status = 0
+        for value in (yield from self.expand_all(words)):
+            self.variables[name] = value
+            try:
+                yield from self.run(body)
+            except Leave as leave:
+                if not _again(leave):
+                    break
+
+    def _case(
+        self, word: Word, branches: Sequence[tuple[tuple[Word, ...], Tree]]
+    ) -> Generator[Step, object, None]:
+        self.status = 0
+        text = yield from self.expand_one(word)
+        for patterns, body in branches:
+            for pattern in patterns:
+                if fnmatchcase(text, (yield from self.expand_one(pattern))):
+                    yield from self.run(body)
+                    return
+
+    def capture(self, tree: Tree) -> Generator[Step, object, bytes]:
         """Runs with standard output kept."""
-        parts: list[str] = []
+        parts: list[bytes] = []
         work = self.run(tree)
+        sent: object = None
         try:
             while True:
-                step = next(work)
+                step = work.send(sent)
+                sent = None
                 if isinstance(step, Write) and step.stream == "stdout":
-                    parts.append(step.text)
+                    parts.append(step.data)
                 else:
-                    yield step
+                    sent = yield step
         except StopIteration as done:
             self.status = done.value
-        return "".join(parts)
+        except Ended as ended:
+            self.status = ended.code
+        return b"".join(parts)
 
-    def _pipe(self, stages: Sequence[Tree]) -> Generator[Step, None, None]:
-        outer, text = self.stdin, self.stdin
+    def _pipe(self, stages: Sequence[Tree]) -> Generator[Step, object, None]:
+        feed = self.stdin
         for stage in stages[:-1]:
-            text = yield from self.capture(stage)
-            self.stdin = text
-        yield from self.run(stages[-1])
-        self.stdin = outer
+            shell = self.child()
+            shell.stdin = feed
+            feed = Input((yield from shell.capture(stage)))
+        last = self.child()
+        last.stdin = feed
+        self.status = yield from last.ended(stages[-1])
 
     def _simple(self, command: Simple) -> Run:
-        words = yield from self._expand_all(command.words)
-        while words and re.fullmatch(r"\w+=.*", words[0], re.DOTALL):
+        words = yield from self.expand_all(command.words)
+        assigned: dict[str, str] = {}
+        while words and _ASSIGNMENT.fullmatch(words[0]):
             name, _, value = words.pop(0).partition("=")
-            self.variables[name] = value
-        if not words:
-            return 0
-        if not command.redirects:
-            return (yield from self.execute(words))
-        return (yield from self._redirected(words, command))
-
-    def _redirected(self, words: list[str], command: Simple) -> Run:
-        targets: dict[str, tuple[str, bool] | str] = {}
-        for operator, word in command.redirects:
-            path = "".join((yield from self._expand(word)))
-            match operator:
-                case ">" | ">>":
-                    targets["stdout"] = (self.path(path), operator == ">>")
-                case "2>":
-                    targets["stderr"] = (self.path(path), False)
-                case "&>":
-                    targets["stdout"] = targets["stderr"] = (self.path(path), False)
-                case "2>&1":
-                    targets["stderr"] = targets.get("stdout", "stdout")
-                case "<":
-                    self.stdin = self.world.files.get(self.path(path), b"").decode(errors="replace")
-                case _:
-                    targets["stdout"] = "stderr"
-        written: dict[str, str] = {}
-        for target in targets.values():
-            if isinstance(target, tuple):
-                path, append = target
-                written[path] = self.world.files.get(path, b"").decode(errors="replace") if append else ""
+            assigned[name] = value
+        if not words and not command.redirects:
+            self.variables.update(assigned)
+            return self.status if assigned and self.substituted else 0
+        before = {name: self.variables.get(name) for name in assigned}
+        self.variables.update(assigned)
+        new = [name for name in assigned if name not in self.exported]
+        self.exported.update(dict.fromkeys(new))
         work = self.execute(words)
-        code = 0
+        try:
+            if not command.redirects:
+                return (yield from work)
+            return (yield from self._redirected(work, command.redirects))
+        finally:
+            for name, old in before.items():
+                if old is None:
+                    self.variables.pop(name, None)
+                else:
+                    self.variables[name] = old
+            for name in new:
+                self.exported.pop(name, None)
+
+    def _redirected(self, work: Run, redirects: Sequence[tuple[str, Word]]) -> Run:
+        targets: dict[str, str] = {"stdout": "stdout", "stderr": "stderr"}
+        outer = self.stdin
+        for operator, word in redirects:
+            text = yield from self.expand_one(word)
+            if operator.startswith("<<"):
+                self.stdin = Input(text.encode(errors="surrogateescape"))
+                continue
+            try:
+                self._aim(operator, text, targets)
+            except OSError as error:
+                verb = "open" if operator == "<" else "create"
+                yield err(f"sh: can't {verb} {text}: {error.strerror}\n")
+                work.close()
+                self.stdin = outer
+                return 1
+        sent: object = None
         try:
             while True:
-                step = next(work)
-                to = targets.get(step.stream) if isinstance(step, Write) else None
-                if isinstance(step, Write) and isinstance(to, tuple):
-                    written[to[0]] += step.text
-                elif isinstance(step, Write) and isinstance(to, str):
-                    yield Write(to, step.text)
-                else:
-                    yield step
+                step = work.send(sent)
+                sent = None
+                if not isinstance(step, Write):
+                    sent = yield step
+                elif (to := targets[step.stream]) in ("stdout", "stderr"):
+                    yield Write(to, step.data)
+                elif to:
+                    self.world.files.write(to, step.data, append=True)
         except StopIteration as done:
-            code = int(done.value)
-        for path, text in written.items():
-            if not path.startswith("/dev/"):
-                self.world.files[path] = text.encode()[:MAX_FILE_BYTES]
-            elif path in ("/dev/stdout", "/dev/stderr", "/dev/termination-log"):
-                yield Write(path.removeprefix("/dev/"), text)
-        return code
+            return int(done.value)
+        except OSError as error:
+            yield err(f"sh: write error: {error.strerror}\n")
+            return 1
+        finally:
+            self.stdin = outer
+
+    def _aim(self, operator: str, text: str, targets: dict[str, str]) -> None:
+        """Books a redirection. Raises OSError."""
+        match operator:
+            case "<":
+                path = self.path(text)
+                self.stdin = Input() if path == "/dev/null" else Input(self.world.files.read(path))
+            case "2>&1":
+                targets["stderr"] = targets["stdout"]
+            case ">&2" | "1>&2":
+                targets["stdout"] = targets["stderr"]
+            case "&>":
+                targets["stdout"] = targets["stderr"] = self._opened(text, append=False)
+            case _:
+                stream = "stderr" if operator.startswith("2") else "stdout"
+                targets[stream] = self._opened(text, append=operator.endswith(">>"))
+
+    def _opened(self, text: str, *, append: bool) -> str:
+        """What output goes to: a stream, a file's path, or nothing."""
+        path = self.path(text)
+        match path:
+            case "/dev/null":
+                return ""
+            case "/dev/stdout" | "/proc/1/fd/1" | "/proc/self/fd/1" | "/dev/fd/1":
+                return "stdout"
+            case "/dev/stderr" | "/proc/1/fd/2" | "/proc/self/fd/2" | "/dev/fd/2":
+                return "stderr"
+        self.world.files.write(path, b"", append=append)
+        return path
 
     def execute(self, words: list[str]) -> Run:
+        if not words:
+            return 0
+        if words[0] in self.functions:
+            return (yield from self._call(self.functions[words[0]], words[1:]))
         name = _name(words[0])
         if name in _SHELLS:
             return (yield from self._subshell(name, words[1:]))
         found = COMMANDS.get(name)
-        if found is None:
-            yield Write("stderr", f"sh: {words[0]}: not found\n")
+        if found is not None:
+            return (yield from found(self, words[1:]))
+        if "/" in words[0]:
+            return (yield from self._script(words))
+        yield err(f"{self.name}: {words[0]}: not found\n")
+        return NOT_FOUND
+
+    def _script(self, words: list[str]) -> Run:
+        """A file of the container's, run by name."""
+        try:
+            stat = self.world.files.stat(self.path(words[0]))
+        except OSError:
+            yield err(f"{self.name}: {words[0]}: not found\n")
             return NOT_FOUND
-        return (yield from found(self, words[1:]))
+        if stat.kind == "directory" or not stat.mode & 0o111:
+            yield err(f"{self.name}: {words[0]}: Permission denied\n")
+            return 126
+        return (yield from self._subshell(words[0], words))
 
-    def _subshell(self, name: str, arguments: list[str]) -> Run:
-        while arguments and arguments[0].startswith("-") and "c" not in arguments[0]:
-            arguments = arguments[1:]
-        if not arguments:
-            source = self.stdin
-        elif arguments[0].startswith("-"):
-            source = arguments[1] if len(arguments) > 1 else ""
-        else:
-            content = self.world.files.get(self.path(arguments[0]))
-            if content is None:
-                yield Write("stderr", f"{name}: can't open '{arguments[0]}': No such file or directory\n")
+    def _call(self, body: Tree, arguments: list[str]) -> Run:
+        if self.depth >= MAX_CALLS:
+            yield err(f"{self.name}: functions nested too deeply\n")
+            return 1
+        outer, self.arguments = self.arguments, arguments
+        self.depth += 1
+        try:
+            return (yield from self.run(body))
+        except Leave as leave:
+            if leave.kind != "return":
+                raise
+            self.status = leave.levels
+            return leave.levels
+        finally:
+            self.arguments = outer
+            self.depth -= 1
+
+    def _subshell(self, name: str, words: list[str]) -> Run:
+        inner = self.child()
+        inner.name = name
+        as_command = False
+        while words and len(words[0]) > 1 and words[0][0] in "-+":
+            as_command = as_command or "c" in words[0]
+            inner.stops_at_errors = inner.stops_at_errors or "e" in words[0]
+            words = words[1:]
+        if as_command:
+            source = words[0] if words else ""
+            inner.name, inner.arguments = (words[1], words[2:]) if len(words) > 1 else (name, [])
+        elif words:
+            try:
+                source = self.world.files.read(self.path(words[0])).decode(errors="surrogateescape")
+            except OSError as error:
+                yield err(f"{name}: can't open '{words[0]}': {error.strerror}\n")
                 return 2
-            source = content.decode(errors="replace")
-        inner = Shell(self.world, self.stdin)
-        inner.variables = dict(self.variables)
+            inner.name, inner.arguments = words[0], words[1:]
+        else:
+            return (yield from inner.interact())
         try:
-            tree = parse(source)
-            return (yield from inner.run(tree))
+            return (yield from inner.ended(parse(source)))
         except SyntaxProblem as problem:
-            yield Write("stderr", f"{name}: {problem}\n")
+            yield err(f"{name}: {problem}\n")
             return 2
-        except Ended as ended:
-            return ended.code
 
-    # --- words
-
-    def _expand_all(self, words: Sequence[Word]) -> Generator[Step, None, list[str]]:
-        parts: list[str] = []
-        for word in words:
-            parts += yield from self._expand(word)
-        return parts
-
-    def _expand(self, word: Word) -> Generator[Step, None, list[str]]:
+    def interact(self) -> Run:
+        """Reads commands from standard input; with a terminal it prompts."""
+        prompts = self.world.terminal is not None and not self.stdin.ended
         text = ""
-        for piece, is_literal in word.pieces:
-            text += piece if is_literal else (yield from self._substitute(piece))
-        if word.quoted:
-            return [text]
-        changed = any("$" in piece or "`" in piece for piece, is_literal in word.pieces if not is_literal)
-        return text.split() if changed else [text]
+        while True:
+            if prompts:
+                yield err("> " if text else f"{self.prompt()}")
+            try:
+                line: str | None = yield from self.read_line()
+            except Interrupted:
+                yield err("\n")
+                text = ""
+                continue
+            if line is None and not text:
+                return self.status
+            text += line or ""
+            try:
+                tree = parse_more(text)
+            except Incomplete as problem:
+                if line is not None:
+                    continue
+                yield err(f"{self.name}: {problem}\n")
+                return 2
+            except SyntaxProblem as problem:
+                yield err(f"{self.name}: {problem}\n")
+                self.status, text = 2, ""
+                continue
+            text = ""
+            try:
+                yield from self.run(tree)
+            except Ended as ended:
+                return ended.code
+            except Interrupted:
+                yield err("\n")
+                self.status = INTERRUPTED
+            except Leave:
+                self.status = 0
 
-    def _substitute(self, piece: str) -> Generator[Step, None, str]:
-        result, at = "", 0
-        for match in _VARIABLE.finditer(piece):
-            result += piece[at : match.start()]
-            at = match.end()
-            plain, braced, default, command, quoted = match.groups()
-            if command is not None or quoted is not None:
-                result += yield from self._command_output(command if command is not None else quoted)
-            else:
-                result += self._variable(plain or braced, default or "")
-        return result + piece[at:]
+    def prompt(self) -> str:
+        return f"{self.directory} {'#' if self.world.user == 0 else '$'} "
 
-    def _command_output(self, source: str) -> Generator[Step, None, str]:
-        if source.startswith("(") and source.endswith(")"):
-            return self._arithmetic(source[1:-1])
-        try:
-            text = yield from self.capture(parse(source))
-        except SyntaxProblem as problem:
-            yield Write("stderr", f"sh: {problem}\n")
-            return ""
-        return text.rstrip("\n")
+    # --- standard input
 
-    def _arithmetic(self, source: str) -> str:
-        """Sums and differences, which is what counting loops use."""
-        text = re.sub(r"\$?([A-Za-z_]\w*)", lambda m: self.variables.get(m[1], "0"), source)
-        numbers = re.findall(r"([+-]?)\s*(\d+)", text)
-        return str(sum(-int(digits) if sign == "-" else int(digits) for sign, digits in numbers))
+    def read_all(self) -> Generator[Step, object, bytes]:
+        while not self.stdin.ended:
+            yield Ask(self.stdin.fill)
+        data, self.stdin.data = self.stdin.data, b""
+        return data
 
-    def _variable(self, name: str, default: str) -> str:
-        if name == "?":
-            return str(self.status)
-        value = self.variables.get(name, {"$": "1", "#": "0", "HOSTNAME": self.world.hostname}.get(name, ""))
-        if default and (not value or name not in self.variables):
-            return default.lstrip(":")[1:] if "+" not in default[:2] else ""
-        return value
+    def read_line(self) -> Generator[Step, object, str | None]:
+        """With its end; None when there is nothing more."""
+        while b"\n" not in self.stdin.data and not self.stdin.ended:
+            yield Ask(self.stdin.fill)
+        if not self.stdin.data:
+            return None
+        line, newline, self.stdin.data = self.stdin.data.partition(b"\n")
+        return (line + newline).decode(errors="surrogateescape")
 
     def path(self, text: str) -> str:
+        """Absolute; where .. goes through links it is taken as written."""
         if not text.startswith("/"):
-            text = f"{self.world.directory.rstrip('/')}/{text}"
-        parts: list[str] = []
-        for part in text.split("/"):
-            if part == "..":
-                parts = parts[:-1]
-            elif part not in ("", "."):
-                parts.append(part)
-        return "/" + "/".join(parts)
+            text = f"{self.directory}/{text}"
+        return "/" + "/".join(split(text))
+
+
+def _again(leave: Leave) -> bool:
+    """Whether the loop that catches it goes on; passes it on to an outer loop where it means that one."""
+    if leave.kind == "return" or leave.levels > 1:
+        raise Leave(leave.kind, leave.levels if leave.kind == "return" else leave.levels - 1)
+    return leave.kind == "continue"
 
 
 def _name(program: str) -> str:

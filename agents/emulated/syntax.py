@@ -1,7 +1,8 @@
 """The grammar of the small shell: from text to a tree of commands.
 
-Known: words with quotes and variables, `;`, newlines, `&`, `&&`, `||`, pipes, redirections to files, and
-the compound commands while, until, for and if. What is beyond that is a syntax error, as in a shell.
+Known: words with quotes and variables, `;`, newlines, `&`, `&&`, `||`, `!`, pipes, redirections and here
+documents, functions, and the compound commands while, until, for, if, case, { } and ( ). What is beyond
+that is a syntax error, as in a shell.
 """
 
 from __future__ import annotations
@@ -64,30 +65,52 @@ class Branch:
     otherwise: Tree | None
 
 
-Tree: TypeAlias = Simple | Pipe | Chain | Loop | ForEach | Branch
+@dataclass(frozen=True, slots=True)
+class Case:
+    word: Word
+    branches: tuple[tuple[tuple[Word, ...], Tree], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Redirected:
+    """A compound command with redirections of its own."""
+
+    body: Tree
+    redirects: tuple[tuple[str, Word], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """( … ): in a shell of its own."""
+
+    body: Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    body: Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    body: Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    name: str
+    body: Tree
+
+
+Tree: TypeAlias = (
+    Simple | Pipe | Chain | Loop | ForEach | Branch | Case | Redirected | Group | Background | Not | Function
+)
 
 NOTHING = Simple(words=())
-_OPERATORS = (
-    "&&",
-    "||",
-    ">>",
-    "2>&1",
-    ">&2",
-    "1>&2",
-    "2>",
-    "&>",
-    ";;",
-    ";",
-    "\n",
-    "|",
-    "&",
-    ">",
-    "<",
-    "(",
-    ")",
-)
-_REDIRECTS = ("2>&1", ">&2", "1>&2", "&>", "2>", ">>", ">", "<")
-_CLOSING = ("do", "done", "then", "else", "elif", "fi", "}")
+_REDIRECTS = ("2>&1", "1>&2", ">&2", "&>", "2>>", "2>", "1>>", "1>", ">>", ">|", ">", "<<-", "<<", "<")
+"""`<<` stands with its text as the target."""
+_OPERATORS = (*_REDIRECTS[:4], "&&", "||", *_REDIRECTS[4:], ";;", ";", "\n", "|", "&", "(", ")")
+_CLOSING = ("do", "done", "then", "else", "elif", "fi", "}", "esac")
 
 
 @dataclass(slots=True)
@@ -109,6 +132,20 @@ def parse(text: str) -> Tree:
     return tree
 
 
+class Incomplete(SyntaxProblem):
+    """More lines are needed."""
+
+
+def parse_more(text: str) -> Tree:
+    """As `parse`, where the text may be continued. Raises Incomplete, SyntaxProblem."""
+    try:
+        return parse(text)
+    except SyntaxProblem as problem:
+        if "end of file" in str(problem) or "unterminated" in str(problem):
+            raise Incomplete(str(problem)) from problem
+        raise
+
+
 def literal(words: Sequence[str]) -> Simple:
     """A command given as an argument list."""
     return Simple(words=tuple(Word(pieces=((word, True),), quoted=True) for word in words))
@@ -116,6 +153,8 @@ def literal(words: Sequence[str]) -> Simple:
 
 def _tokens(text: str) -> list[_Token]:
     tokens: list[_Token] = []
+    documents: list[_Token] = []
+    """Words after `<<` whose text is still to come."""
     at = 0
     while at < len(text):
         character = text[at]
@@ -127,10 +166,31 @@ def _tokens(text: str) -> list[_Token]:
         elif operator := next((o for o in _OPERATORS if text.startswith(o, at)), ""):
             tokens.append(_Token(operator=operator))
             at += len(operator)
+            if operator == "\n":
+                for token in documents:
+                    at = _document(text, at, token)
+                documents.clear()
         else:
             token, at = _word(text, at)
+            if tokens and tokens[-1].operator in ("<<", "<<-"):
+                documents.append(token)
             tokens.append(token)
     return tokens
+
+
+def _document(text: str, at: int, token: _Token) -> int:
+    """Puts a here document in the place of the word that ends it."""
+    end_word = "".join(piece for piece, _ in token.pieces)
+    lines = []
+    while at < len(text):
+        line, newline, _ = text[at:].partition("\n")
+        at += len(line) + len(newline)
+        if line.strip("\t") == end_word:
+            break
+        lines.append(line + "\n")
+    token.pieces = [("".join(lines), token.quoted)]
+    token.quoted = True
+    return at
 
 
 def _word(text: str, at: int) -> tuple[_Token, int]:
@@ -227,27 +287,41 @@ class _Parser:
         self._skip_breaks()
         if self._at_end():
             return NOTHING
-        first = self._pipe()
-        links: list[tuple[str, Tree]] = []
+        parts: list[tuple[str, Tree]] = [(";", self._pipe())]
         while (operator := self._operator()) in (";", "\n", "&", "&&", "||"):
             self._at += 1
+            if operator == "&":
+                parts[-1] = (parts[-1][0], Background(parts[-1][1]))
             self._skip_breaks()
             if self._at_end():
                 break
-            links.append((operator if operator in ("&&", "||") else ";", self._pipe()))
-        return Chain(first, tuple(links)) if links else first
+            parts.append((operator if operator in ("&&", "||") else ";", self._pipe()))
+        return Chain(parts[0][1], tuple(parts[1:])) if len(parts) > 1 else parts[0][1]
 
     def _at_end(self) -> bool:
-        return self.peek() is None or self._keyword() in _CLOSING or self._operator() == ")"
+        return self.peek() is None or self._keyword() in _CLOSING or self._operator() in (")", ";;")
 
     def _pipe(self) -> Tree:
+        if self._keyword() == "!":
+            self._at += 1
+            return Not(self._pipe())
         stages = [self._command()]
         while self._operator() == "|":
             self._at += 1
+            self._skip_breaks()
             stages.append(self._command())
         return Pipe(tuple(stages)) if len(stages) > 1 else stages[0]
 
     def _command(self) -> Tree:
+        tree = self._compound()
+        if isinstance(tree, Simple | Function):
+            return tree
+        redirects: list[tuple[str, Word]] = []
+        while self._operator() in _REDIRECTS:
+            redirects.append(self._redirect())
+        return Redirected(tree, tuple(redirects)) if redirects else tree
+
+    def _compound(self) -> Tree:
         match self._keyword():
             case "while" | "until" as word:
                 self._at += 1
@@ -255,6 +329,8 @@ class _Parser:
                 return Loop(condition, self._body(), word == "until")
             case "for":
                 return self._for()
+            case "case":
+                return self._case()
             case "if":
                 self._at += 1
                 return self._branch()
@@ -269,7 +345,12 @@ class _Parser:
             if self._operator() != ")":
                 raise SyntaxProblem(f'syntax error: unexpected {self.shown()} (expecting ")")')
             self._at += 1
-            return tree
+            return Group(tree)
+        if [t.operator for t in self._tokens[self._at + 1 : self._at + 3]] == ["(", ")"]:
+            name = self._keyword()
+            self._at += 3
+            self._skip_breaks()
+            return Function(name, self._command())
         return self._simple()
 
     def _body(self) -> Tree:
@@ -282,6 +363,9 @@ class _Parser:
         self._at += 1
         name = self._keyword()
         self._at += 1
+        if self._keyword() != "in":
+            self._skip_breaks()
+            return ForEach(name, (Word((("$@", False),), True),), self._body())
         self._expect("in")
         words = []
         while (token := self.peek()) is not None and not token.operator:
@@ -289,6 +373,30 @@ class _Parser:
             self._at += 1
         self._skip_breaks()
         return ForEach(name, tuple(words), self._body())
+
+    def _case(self) -> Tree:
+        self._at += 1
+        word = self._target()
+        self._skip_breaks()
+        self._expect("in")
+        self._skip_breaks()
+        branches: list[tuple[tuple[Word, ...], Tree]] = []
+        while self._keyword() != "esac":
+            if self._operator() == "(":
+                self._at += 1
+            patterns = [self._target()]
+            while self._operator() == "|":
+                self._at += 1
+                patterns.append(self._target())
+            if self._operator() != ")":
+                raise SyntaxProblem(f'syntax error: unexpected {self.shown()} (expecting ")")')
+            self._at += 1
+            branches.append((tuple(patterns), self.sequence()))
+            if self._operator() == ";;":
+                self._at += 1
+            self._skip_breaks()
+        self._at += 1
+        return Case(word, tuple(branches))
 
     def _branch(self) -> Tree:
         condition = self.sequence()
@@ -309,9 +417,7 @@ class _Parser:
         redirects: list[tuple[str, Word]] = []
         while (token := self.peek()) is not None:
             if token.operator in _REDIRECTS:
-                self._at += 1
-                target = Word((), False) if token.operator.endswith(("&1", "&2")) else self._target()
-                redirects.append((token.operator, target))
+                redirects.append(self._redirect())
             elif token.operator:
                 break
             else:
@@ -320,6 +426,11 @@ class _Parser:
         if not words and not redirects:
             raise SyntaxProblem(f'syntax error: unexpected "{self.shown()}"')
         return Simple(tuple(words), tuple(redirects))
+
+    def _redirect(self) -> tuple[str, Word]:
+        operator = self._operator()
+        self._at += 1
+        return operator, Word((), False) if operator.endswith(("&1", "&2")) else self._target()
 
     def _target(self) -> Word:
         token = self.peek()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+from agents.environment import Place
+from agents.files import MemoryFiles
+from agents.network import Network
+from cluster.api.objects import Object
 
 FOREVER_S = 1e9
 
@@ -18,11 +23,25 @@ class Sleep:
 @dataclass(frozen=True, slots=True)
 class Write:
     stream: str
-    text: str
+    data: bytes
 
 
-Step: TypeAlias = Sleep | Write
-Run: TypeAlias = Generator[Step, None, int]
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Needs the outside: whoever drives the run awaits it and sends the result back, or throws OSError."""
+
+    work: Callable[[], Coroutine[Any, Any, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Runs beside the rest (`command &`)."""
+
+    run: Run
+
+
+Step: TypeAlias = Sleep | Write | Ask | Spawn
+Run: TypeAlias = Generator[Step, Any, int]
 
 
 class Ended(Exception):
@@ -33,6 +52,48 @@ class Ended(Exception):
         self.code = code
 
 
+class Leave(Exception):
+    """`break`, `continue` and `return`: how many levels up."""
+
+    def __init__(self, kind: str, levels: int) -> None:
+        super().__init__(kind)
+        self.kind, self.levels = kind, levels
+
+
+class Interrupted(Exception):
+    """Ctrl-C at the terminal."""
+
+
+class Input:
+    """A standard input: bytes, and the way to wait for more. Without a way to wait it has ended."""
+
+    def __init__(
+        self, data: bytes = b"", more: Callable[[], Coroutine[Any, Any, bytes]] | None = None
+    ) -> None:
+        self.data = data
+        self._more = more
+
+    @property
+    def ended(self) -> bool:
+        return self._more is None
+
+    async def fill(self) -> None:
+        """Waits for more; afterwards there is more, or it has ended."""
+        assert self._more is not None
+        data = await self._more()
+        if not data:
+            self._more = None
+        self.data += data
+
+
+def out(text: str) -> Write:
+    return Write("stdout", text.encode(errors="surrogateescape"))
+
+
+def err(text: str) -> Write:
+    return Write("stderr", text.encode(errors="surrogateescape"))
+
+
 @dataclass(slots=True)
 class World:
     """What commands see. Shared by all commands of one container instance."""
@@ -40,7 +101,21 @@ class World:
     environment: dict[str, str]
     hostname: str
     now: Callable[[], datetime]
-    files: dict[str, bytes] = field(default_factory=dict)
+    files: MemoryFiles = field(default_factory=MemoryFiles)
     directory: str = "/"
-    traps: bool = False
-    """A script of the container handles SIGTERM."""
+    user: int = 0
+    group: int = 0
+    groups: Sequence[int] = ()
+    memory_limit: int | None = None
+    main: str = "sh"
+    """The container's own process, as `ps` shows it."""
+    network: Network | None = None
+    place: Place = field(default_factory=lambda: Place(pod_ip="", host_ip="", allocatable={}))
+    services: Callable[[], Sequence[Object]] = tuple
+    namespace: str = "default"
+    trap: str | None = None
+    """What a script of the container does on SIGTERM; None: it handles no such signal."""
+    terminal: tuple[int, int] | None = None
+    """Columns and rows, where one is attached."""
+    signal: Callable[[int], None] | None = None
+    """Sends a signal to the container's own process."""

@@ -131,7 +131,33 @@ class AgentEvent:
     """E.g. spec.containers{web}."""
 
 
+@message("token-wanted")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenWanted:
+    """For a projected volume of a pod: a token of its service account, bound to the pod. Asked again by
+    whoever got no answer."""
+
+    epoch: str
+    id: str
+    uid: str
+    audience: str = ""
+    """Empty: the API server's own."""
+    expires_s: int
+
+
 # --- down: gateway to agent
+
+
+@message("token-issued")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenIssued:
+    """The answer to the `TokenWanted` with this id."""
+
+    id: str
+    token: str = ""
+    expires: str = ""
+    """A timestamp."""
+    error: str = ""
 
 
 @message("registered")

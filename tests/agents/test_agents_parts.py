@@ -20,7 +20,7 @@ from agents.environment import ConfigProblem, Place, environment_of, expanded_co
 from agents.outbox import Outbox
 from agents.probe import ProbeState, Result
 from agents.settings import SettingsError, parse_settings
-from agents.volumes import files_of, mount_problems
+from agents.volumes import contents, mount_problems
 from cluster.api.objects import Object
 from cluster.api.wire import Desired, Removed
 
@@ -140,15 +140,10 @@ def test_volumes_become_files() -> None:
             {"name": "keys", "secret": {"secretName": "token", "items": [{"key": "key", "path": "a/b"}]}},
         ]
     )
-    container = make_container(
-        volumeMounts=[
-            {"name": "conf", "mountPath": "/etc/colour", "subPath": "COLOUR"},
-            {"name": "keys", "mountPath": "/keys/"},
-        ]
-    )
-    assert files_of(pod, container, PLACE, known.lookup) == {"/etc/colour": b"blue", "/keys/a/b": b"secret"}
-    assert mount_problems(pod, known.lookup) == []
-    assert mount_problems(pod, objects(TOKEN).lookup) == [
+    made = [dict(contents(volume, pod, PLACE, known.lookup, None)) for volume in pod["spec"]["volumes"]]
+    assert made == [{"COLOUR": (b"blue", 0o644)}, {"a/b": (b"secret", 0o644)}]
+    assert mount_problems(pod, PLACE, known.lookup) == []
+    assert mount_problems(pod, PLACE, objects(TOKEN).lookup) == [
         'MountVolume.SetUp failed for volume "conf" : configmap "settings" not found'
     ]
 
@@ -179,8 +174,10 @@ def test_the_shell(script: str, output: str, code: int) -> None:
         environment={"A": "x  y"},
         hostname="web-1",
         now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
-        files={"/etc/a": b"hi\n"},
     )
+    for path in ("/etc", "/tmp"):
+        world.files.make_directory(path)
+    world.files.write("/etc/a", b"hi\n")
     shell, printed = run(world, ["sh", "-c", script]), ""
     while True:
         try:
@@ -189,7 +186,7 @@ def test_the_shell(script: str, output: str, code: int) -> None:
             ended = done.value
             break
         if isinstance(step, Write) and step.stream == "stdout":
-            printed += step.text
+            printed += step.data.decode()
     assert (printed, ended) == (output, code)
 
 

@@ -39,7 +39,7 @@ from cluster.api import wire
 from cluster.api.client import ApiClient, EventType
 from cluster.api.objects import Key, Object
 from cluster.api.timings import Timings
-from cluster.server.gateway import books
+from cluster.server.gateway import books, tokens
 from cluster.server.gateway.books import Item, Session, Verdict
 from cluster.server.gateway.events import EventWriter
 from cluster.server.gateway.heartbeats import NodeWriter
@@ -100,7 +100,7 @@ class Gateway:
         self.instance = chance.name_suffix(10)
         self._tasks = Tasks()
         pool = Pool(self._tasks, name="gateway-write", workers=WORKERS)
-        writer = client.as_user("kubelet")
+        writer = self._writer = client.as_user("kubelet")
         self._statuses = StatusWriter(store, writer, pool, log)
         self._events = EventWriter(writer, pool, clock)
         self._nodes = NodeWriter(
@@ -189,6 +189,8 @@ class Gateway:
                 self._on_probe_failed(node, message)
             case wire.Register() as message:
                 self._on_register(node, message)
+            case wire.TokenWanted() as message:
+                self._tasks.start("gateway-token", self._issue_token(node, message))
             case wire.SharedWanted() as message:
                 self._on_shared_wanted(node, message)
             case wire.StreamOpened() | wire.StreamData() | wire.StreamGrant() | wire.StreamClose() as message:
@@ -359,6 +361,10 @@ class Gateway:
         self.counts["restarts ordered"] += 1
         self._log.info("restart ordered", node=node, uid=message.uid, container=message.container)
         self._tell(node, order)
+
+    async def _issue_token(self, node: str, message: wire.TokenWanted) -> None:
+        pod = self._wanted.pod(node, message.uid)
+        self._tell(node, await tokens.issue(self._writer, pod, message))
 
     # --- what goes down
 

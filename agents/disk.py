@@ -1,0 +1,94 @@
+"""Where a node keeps its pods' volumes: in memory, or in directories of the machine.
+
+One disk belongs to one node. Persistent volumes are kept beside the pods', by their claim, and are shared
+by all disks made from the same `Shelf`: what a pod wrote is found by its successor on another node.
+Divergence: in memory they are shared by the nodes of one process only.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Protocol
+
+from agents.files import DirectoryFiles, Files, MemoryDirectory, MemoryFiles
+
+EMPTY_DIR_MODE = 0o777
+
+
+class Disk(Protocol):
+    def volume(self, uid: str, name: str) -> Files:
+        """A pod's own volume; made when first asked for."""
+
+    def persistent(self, claim: str) -> Files:
+        """`claim`: namespace/name."""
+
+    def host(self, path: str) -> Files:
+        """A directory of the node itself, made when missing."""
+
+    def discard(self, uid: str) -> None:
+        """The pod is gone, its volumes with it."""
+
+
+class Shelf:
+    """The persistent volumes in memory."""
+
+    def __init__(self) -> None:
+        self.volumes: dict[str, MemoryDirectory] = {}
+
+
+class MemoryDisk:
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._pods: dict[str, dict[str, MemoryDirectory]] = {}
+        self._host = MemoryFiles()
+
+    def volume(self, uid: str, name: str) -> MemoryFiles:
+        volumes = self._pods.setdefault(uid, {})
+        if name not in volumes:
+            volumes[name] = MemoryDirectory(mode=EMPTY_DIR_MODE)
+        return MemoryFiles(volumes[name])
+
+    def persistent(self, claim: str) -> MemoryFiles:
+        volumes = self._shelf.volumes
+        if claim not in volumes:
+            volumes[claim] = MemoryDirectory(mode=EMPTY_DIR_MODE)
+        return MemoryFiles(volumes[claim])
+
+    def host(self, path: str) -> MemoryFiles:
+        self._host.make_directory(path, parents=True)
+        node = self._host.node(path)
+        assert isinstance(node, MemoryDirectory)
+        return MemoryFiles(node)
+
+    def discard(self, uid: str) -> None:
+        self._pods.pop(uid, None)
+
+
+class DirectoryDisk:
+    """Below `root`, which is the agent's own; `shared` outlives it."""
+
+    def __init__(self, root: Path, shared: Path) -> None:
+        self._root = root
+        self._shared = shared
+
+    def volume(self, uid: str, name: str) -> DirectoryFiles:
+        return _directory(self._root / "pods" / uid / name)
+
+    def persistent(self, claim: str) -> DirectoryFiles:
+        return _directory(self._shared / claim.replace("/", "_"))
+
+    def host(self, path: str) -> DirectoryFiles:
+        real = Path(path)
+        real.mkdir(parents=True, exist_ok=True)
+        return DirectoryFiles(real)
+
+    def discard(self, uid: str) -> None:
+        shutil.rmtree(self._root / "pods" / uid, ignore_errors=True)
+
+
+def _directory(path: Path) -> DirectoryFiles:
+    if not path.is_dir():
+        path.mkdir(parents=True)
+        path.chmod(EMPTY_DIR_MODE)
+    return DirectoryFiles(path)

@@ -1,0 +1,243 @@
+"""Commands of the small shell that use the pod's network: wget, curl, nc, nslookup, ping.
+
+Names are looked up in /etc/hosts, then asked of the cluster's DNS over the pod's network, and of the Services
+that the node knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from agents import http
+from agents.emulated.textcommands import Command, options
+from agents.emulated.world import Ask, Run, World, Write, err, out
+
+if TYPE_CHECKING:
+    from agents.emulated.shell import Shell
+
+PATIENCE_S = 30.0
+NC_PATIENCE_S = 5.0
+
+
+def address_of(world: World, name: str) -> str | None:
+    """Of an IP address itself, or of a name that the pod's files or the cluster's Services know."""
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        pass
+    try:
+        lines = world.files.read("/etc/hosts").decode(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        words = line.partition("#")[0].split()
+        if name in words[1:] and ":" not in words[0]:
+            return words[0]
+    return _service_address(world, name)
+
+
+def _service_address(world: World, name: str) -> str | None:
+    labels = name.rstrip(".").removesuffix(f".{world.place.cluster_domain}").split(".")
+    if labels[-1] == "svc":
+        labels = labels[:-1]
+    own = world.environment.get("POD_NAMESPACE") or world.namespace
+    service, namespace = labels[0], labels[1] if len(labels) == 2 else own
+    if len(labels) > 2:
+        return None
+    for known in world.services():
+        meta = known["metadata"]
+        if (meta["name"], meta.get("namespace")) == (service, namespace):
+            address = known["spec"].get("clusterIP", "")
+            return address if address and address != "None" else None
+    return None
+
+
+def _target(text: str) -> tuple[str, int, str, str]:
+    """(host, port, path, scheme) of a URL, with or without its scheme."""
+    parts = urlsplit(text if "://" in text else f"http://{text}")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80), path, parts.scheme
+
+
+def _fetch(world: World, ip: str, port: int, request: http.Request, timeout_s: float) -> Ask:
+    async def work() -> http.Response:
+        assert world.network is not None
+        async with asyncio.timeout(timeout_s):
+            return await http.fetch(world.network, ip, port, request, source_ip=world.place.pod_ip)
+
+    return Ask(work)
+
+
+def _headers(host: str, port: int, agent: str, extra: list[str]) -> list[tuple[str, str]]:
+    headers = [(n.strip(), v.strip()) for n, _, v in (entry.partition(":") for entry in extra)]
+    known = {name.lower() for name, _ in headers}
+    own = (("Host", host if port == 80 else f"{host}:{port}"), ("User-Agent", agent), ("Accept", "*/*"))
+    return [(name, value) for name, value in own if name.lower() not in known] + headers
+
+
+def wget(shell: Shell, words: list[str]) -> Run:
+    given, rest = options(words, "OTtUP")
+    timeout_s = float(given.get("T") or given.get("timeout") or PATIENCE_S)
+    body = given.get("post-data", "").encode()
+    for url in rest:
+        host, port, path, _ = _target(url)
+        ip = address_of(shell.world, host)
+        if ip is None:
+            yield err(f"wget: bad address '{host}'\n")
+            return 1
+        if "q" not in given:
+            yield err(f"Connecting to {host} ({ip}:{port})\n")
+        headers = _headers(host, port, "Wget", [given["header"]] if "header" in given else [])
+        method = "POST" if body else "GET"
+        request = http.Request(method=method, target=path, headers=headers, body=body)
+        try:
+            response: http.Response = yield _fetch(shell.world, ip, port, request, timeout_s)
+        except TimeoutError:
+            yield err("wget: download timed out\n")
+            return 1
+        except OSError as error:
+            yield err(f"wget: can't connect to remote host ({ip}): {error.strerror or error}\n")
+            return 1
+        except http.BadAnswer:
+            yield err("wget: error getting response\n")
+            return 1
+        if response.status >= 400:
+            yield err(f"wget: server returned error: HTTP/1.1 {response.status}\n")
+            return 1
+        if "spider" in given:
+            continue
+        target = given.get("O") or path.partition("?")[0].rpartition("/")[2] or "index.html"
+        if target == "-":
+            yield Write("stdout", response.body)
+        elif target != "/dev/null":
+            shell.world.files.write(shell.path(target), response.body)
+    return 0
+
+
+def curl(shell: Shell, words: list[str]) -> Run:
+    extra = [words[at + 1] for at, word in enumerate(words[:-1]) if word in ("-H", "--header")]
+    spaced = ("connect-timeout", "max-time", "request", "data", "output", "retry", "write-out", "header")
+    for name in spaced:
+        if f"--{name}" in words[:-1]:
+            at = words.index(f"--{name}")
+            words = [*words[:at], f"--{name}={words[at + 1]}", *words[at + 2 :]]
+    given, rest = options(words, "HXdomwu")
+    timeout_s = float(given.get("m") or given.get("max-time") or given.get("connect-timeout") or PATIENCE_S)
+    data = given.get("d", given.get("data", "")).encode()
+    method = given.get("X") or given.get("request") or ("HEAD" if "I" in given else "POST" if data else "GET")
+    silent = "s" in given or "silent" in given
+    for url in rest:
+        host, port, path, _ = _target(url)
+        ip = address_of(shell.world, host)
+        if ip is None:
+            if not silent or "S" in given:
+                yield err(f"curl: (6) Could not resolve host: {host}\n")
+            return 6
+        headers = _headers(host, port, "curl/8.10.1", extra)
+        request = http.Request(method=method, target=path, headers=headers, body=data)
+        code, problem = 0, ""
+        try:
+            response: http.Response = yield _fetch(shell.world, ip, port, request, timeout_s)
+        except TimeoutError:
+            code, problem = 28, f"Connection timed out after {int(timeout_s * 1000)} milliseconds"
+        except http.BadAnswer:
+            code, problem = 52, "Empty reply from server"
+        except OSError:
+            code, problem = (
+                7,
+                f"Failed to connect to {host} port {port} after 0 ms: Could not connect to server",
+            )
+        if code == 0 and response.status >= 400 and given.keys() & {"f", "fail"}:
+            code, problem = 22, f"The requested URL returned error: {response.status}"
+        status = "000" if code and code != 22 else str(response.status)
+        if code:
+            if not silent or "S" in given:
+                yield err(f"curl: ({code}) {problem}\n")
+        else:
+            yield from _show(shell, given, response)
+        form = given.get("w") or given.get("write-out") or ""
+        if form:
+            yield out(form.replace("%{http_code}", status).replace("\\n", "\n"))
+        if code:
+            return code
+    return 0
+
+
+def _show(shell: Shell, given: dict[str, str], response: http.Response) -> Run:
+    if given.keys() & {"i", "I"}:
+        yield out(f"HTTP/1.1 {response.status}\r\n" + "".join(f"{n}: {v}\r\n" for n, v in response.headers))
+        yield out("\r\n")
+    target = given.get("o") or given.get("output") or "-"
+    if target == "-":
+        yield Write("stdout", response.body)
+    elif target != "/dev/null":
+        shell.world.files.write(shell.path(target), response.body)
+    return 0
+
+
+def nc(shell: Shell, words: list[str]) -> Run:
+    given, rest = options(words, "wip")
+    if len(rest) < 2:
+        yield err("nc: usage: nc [-zv] [-w SECONDS] HOST PORT\n")
+        return 1
+    host, port = rest[0], int(rest[1]) if rest[1].isdigit() else 0
+    ip = address_of(shell.world, host)
+    if ip is None:
+        yield err(f"nc: bad address '{host}'\n")
+        return 1
+    timeout_s = float(given.get("w") or NC_PATIENCE_S)
+    data = b"" if "z" in given else (yield from shell.read_all())
+
+    async def work() -> bytes:
+        assert shell.world.network is not None
+        async with asyncio.timeout(timeout_s):
+            source = shell.world.place.pod_ip
+            reader, writer = await shell.world.network.connect(ip, port, source_ip=source)
+            try:
+                if "z" in given:
+                    return b""
+                writer.write(data)
+                writer.write_eof()
+                return await reader.read(1 << 20)
+            finally:
+                writer.close()
+
+    try:
+        answer: bytes = yield Ask(work)
+    except OSError as error:
+        if "v" in given or "z" not in given:
+            why = "Connection timed out" if isinstance(error, TimeoutError) else error.strerror or str(error)
+            yield err(f"nc: {host} ({ip}:{port}): {why}\n")
+        return 1
+    if "v" in given:
+        yield err(f"{host} ({ip}:{port}) open\n")
+    yield Write("stdout", answer)
+    return 0
+
+
+def nslookup(shell: Shell, words: list[str]) -> Run:
+    _, rest = options(words)
+    name = rest[0] if rest else ""
+    server = shell.world.place.cluster_dns or "127.0.0.1"
+    yield out(f"Server:\t\t{server}\nAddress:\t{server}:53\n\n")
+    ip = address_of(shell.world, name)
+    if ip is None:
+        yield out(f"** server can't find {name}: NXDOMAIN\n\n")
+        return 1
+    yield out(f"Name:\t{name}\nAddress: {ip}\n\n")
+    return 0
+
+
+def getent(shell: Shell, words: list[str]) -> Run:
+    name = words[-1] if words else ""
+    ip = address_of(shell.world, name)
+    if ip is None:
+        return 2
+    yield out(f"{ip:<15} {name}\n")
+    return 0
+
+
+COMMANDS: dict[str, Command] = {"curl": curl, "getent": getent, "nc": nc, "nslookup": nslookup, "wget": wget}

@@ -1,0 +1,79 @@
+"""The root of an emulated container's files, and what it sees of its pod: made when somebody first looks."""
+
+from __future__ import annotations
+
+from agents.emulated.world import World
+from agents.etcfiles import etc_files, hostname
+from agents.files import MemoryFiles, exists
+from agents.network import Network
+from agents.runtime import Launch
+from broker.clock import Clock
+from cluster.api import quantity
+from cluster.api.objects import Object
+
+_DIRECTORIES = (
+    "/bin", "/dev", "/etc", "/home", "/mnt", "/opt", "/proc", "/root", "/sbin", "/tmp", "/usr/bin",
+    "/usr/local/bin", "/var/log", "/var/run",
+)  # fmt: skip
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def user_of(pod: Object, container: Object) -> tuple[int, int, list[int]]:
+    """User, group and further groups, by the security contexts."""
+    outer = pod["spec"].get("securityContext") or {}
+    inner = container.get("securityContext") or {}
+    groups = list(outer.get("supplementalGroups") or ())
+    if "fsGroup" in outer:
+        groups.append(outer["fsGroup"])
+    user = inner.get("runAsUser", outer.get("runAsUser", 0))
+    return user, inner.get("runAsGroup", outer.get("runAsGroup", 0)), groups
+
+
+def world_of(launch: Launch, network: Network, clock: Clock) -> World:
+    """With nothing mounted yet."""
+    files = MemoryFiles()
+    for path in _DIRECTORIES:
+        files.make_directory(path, parents=True)
+    files.chmod("/tmp", 0o1777)
+    files.write("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")
+    files.write("/etc/group", b"root:x:0:\n")
+    files.write("/dev/null", b"", mode=0o666)
+    for path, text in etc_files(launch.pod, launch.place).items():
+        files.write(path, text.encode())
+    user, group, groups = user_of(launch.pod, launch.container)
+    directory = launch.container.get("workingDir") or "/"
+    files.make_directory(directory, parents=True)
+    limits = (launch.container.get("resources") or {}).get("limits") or {}
+    variables = {"PATH": _PATH, "HOSTNAME": hostname(launch.pod), "HOME": "/root" if user == 0 else "/"}
+    return World(
+        environment={**variables, **launch.environment},
+        hostname=hostname(launch.pod),
+        now=clock.now,
+        files=files,
+        directory=directory,
+        user=user,
+        group=group,
+        groups=groups,
+        memory_limit=quantity.parse(limits["memory"]).value() if "memory" in limits else None,
+        network=network,
+        place=launch.place,
+        services=launch.services,
+        namespace=launch.pod["metadata"].get("namespace", "default"),
+    )
+
+
+def mount_volumes(world: World, launch: Launch) -> None:
+    """What the pod's volumes hold is from now on seen, as far as it is there."""
+    for mount in launch.volumes.mounts():
+        files = mount.files
+        assert isinstance(files, MemoryFiles)
+        if mount.sub_path and not exists(files, mount.sub_path):
+            files.make_directory(mount.sub_path, parents=True)
+        node = files.node(mount.sub_path or "/")
+        world.files.mount(mount.path, node, read_only=mount.read_only)
+    path = launch.container.get("terminationMessagePath") or "/dev/termination-log"
+    world.files.make_directory(path.rpartition("/")[0] or "/", parents=True)
+    if not exists(world.files, path):
+        world.files.write(path, b"", mode=0o666)
+    security = launch.container.get("securityContext") or {}
+    world.files.root_read_only = bool(security.get("readOnlyRootFilesystem"))

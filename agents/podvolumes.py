@@ -1,0 +1,139 @@
+"""One pod's volumes: made when a container first needs them, and kept up to date from then on.
+
+An emulated container that nobody looks into needs no files, and a node may have a hundred of them: so
+nothing is written before `prepare`, which a runtime asks for. From then on the pod actor calls `refresh`
+when an object changed, and `rotate_in_s` says when tokens have to be replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from agents.atomicwriter import publish
+from agents.disk import Disk
+from agents.environment import ConfigProblem, expand
+from agents.files import Files
+from agents.host import Host
+from agents.runtime import Mount
+from agents.volumes import MountProblem, TokenSpec, contents, made_of_objects, tokens_of
+from broker.clock import Clock
+from cluster.api.objects import Object
+
+ROTATE_AT = 0.8
+"""A token is replaced when this share of its life is over, as in the kubelet."""
+ROTATE_RETRY_S = 10.0
+
+
+class PodVolumes:
+    """All volumes of a pod; `ContainerVolumes` is what a container sees of them."""
+
+    def __init__(self, pod: Object, host: Host, disk: Disk, clock: Clock) -> None:
+        self.pod = pod
+        self.ip = ""
+        self._host = host
+        self._disk = disk
+        self._clock = clock
+        self._tokens: dict[TokenSpec, str] = {}
+        self._rotate_at: datetime | None = None
+        self.prepared = False
+        self._written = 0
+
+    async def prepare(self) -> None:
+        """Everything that mounts need is there when this returns. Raises MountProblem."""
+        if self.prepared:
+            return
+        await self._fetch_tokens()
+        self.prepared = True
+        self.refresh()
+
+    async def rotate(self) -> None:
+        """New tokens. Raises MountProblem; the old ones stay then."""
+        await self._fetch_tokens()
+        self.refresh()
+
+    def rotate_in_s(self, now: datetime) -> float | None:
+        """When `rotate` is due; None without tokens."""
+        if self._rotate_at is None:
+            return None
+        return max((self._rotate_at - now).total_seconds(), 0.0)
+
+    async def _fetch_tokens(self) -> None:
+        volumes = self.pod["spec"].get("volumes", ())
+        for volume in volumes:
+            for wanted in tokens_of(volume):
+                try:
+                    token, expires = await self._host.token(self.pod, wanted.audience, wanted.expires_s)
+                except TimeoutError as error:
+                    self._rotate_at = self._clock.now() + timedelta(seconds=ROTATE_RETRY_S)
+                    why = f"failed to fetch token: {error}"
+                    name = volume["name"]
+                    raise MountProblem(f'MountVolume.SetUp failed for volume "{name}" : {why}') from error
+                self._tokens[wanted] = token
+                life_s = (expires - self._clock.now()).total_seconds()
+                self._rotate_at = self._clock.now() + timedelta(seconds=life_s * ROTATE_AT)
+
+    def refresh(self) -> None:
+        """Writes what changed. What can't be made any more keeps its last contents."""
+        if not self.prepared:
+            return
+        place = self._host.place(self.ip)
+        for volume in self.pod["spec"].get("volumes", ()):
+            if not made_of_objects(volume):
+                continue
+            files = self._disk.volume(self.pod["metadata"]["uid"], volume["name"])
+            try:
+                found = dict(contents(volume, self.pod, place, self._host.lookup, self._tokens))
+            except (MountProblem, ConfigProblem):
+                continue
+            self._written += 1
+            publish(files, found, f"{self._clock.now():%Y_%m_%d_%H_%M_%S}.{self._written}")
+
+    def mounts(self, container: Object, variables: Mapping[str, str]) -> Sequence[Mount]:
+        """Of one container."""
+        volumes = {volume["name"]: volume for volume in self.pod["spec"].get("volumes", ())}
+        found = []
+        for mount in container.get("volumeMounts", ()):
+            volume = volumes.get(mount["name"])
+            if volume is None:
+                continue
+            part = mount.get("subPath", "")
+            if "subPathExpr" in mount:
+                part = expand(mount["subPathExpr"], variables)
+            found.append(
+                Mount(
+                    path=mount["mountPath"],
+                    files=self._files(volume),
+                    sub_path=part,
+                    read_only=bool(mount.get("readOnly")) or made_of_objects(volume),
+                )
+            )
+        return found
+
+    def _files(self, volume: Object) -> Files:
+        meta = self.pod["metadata"]
+        if "hostPath" in volume:
+            return self._disk.host(volume["hostPath"]["path"])
+        claim = volume.get("persistentVolumeClaim")
+        if claim is not None:
+            return self._disk.persistent(f"{meta['namespace']}/{claim['claimName']}")
+        if "ephemeral" in volume:
+            return self._disk.persistent(f"{meta['namespace']}/{meta['name']}-{volume['name']}")
+        return self._disk.volume(meta["uid"], volume["name"])
+
+
+class ContainerVolumes:
+    """Implements `agents.runtime.Volumes`."""
+
+    __slots__ = ("_container", "_pod", "_variables")
+
+    def __init__(self, pod: PodVolumes, container: Object, variables: Mapping[str, str]) -> None:
+        self._pod = pod
+        self._container = container
+        self._variables = variables
+
+    async def prepare(self) -> None:
+        await self._pod.prepare()
+
+    def mounts(self) -> Sequence[Mount]:
+        return self._pod.mounts(self._container, self._variables)
