@@ -7,6 +7,7 @@ count is repeated.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from cluster.api import kinds
@@ -16,12 +17,14 @@ from cluster.api.quota import Usage, in_scope, printed, total, usage_of
 from cluster.api.registry import Registry
 from cluster.api.resource import Resource
 from cluster.reconcile.informer import Handler, Informer
-from cluster.reconcile.loop import Controller, enqueue
+from cluster.reconcile.loop import Controller, Watch, enqueue
 from cluster.reconcile.queue import WorkQueue
 from cluster.reconcile.world import World
 
 NAME = "resourcequota-controller"
 SPACING_S = 0.2
+RESYNC_S = 1.0
+"""How often the registry is asked whether other resources are served now."""
 
 _CORE = (
     kinds.PODS,
@@ -37,22 +40,53 @@ _CORE = (
 def controller(world: World) -> Controller[Key]:
     queue: WorkQueue[Key] = WorkQueue(world.clock, spacing_s=SPACING_S)
     quotas = world.informers.of(kinds.RESOURCE_QUOTAS)
-    countable = [
-        each
-        for each in world.registry.all()
-        if each.namespaced
-        and {"list", "watch", "delete"} <= set(each.verbs)
-        and world.registry.storage_of(each) == each
-        and each.qualified not in (kinds.EVENTS.qualified, kinds.RESOURCE_QUOTAS.qualified)
-    ]
+    counted = Counted(world, queue, quotas)
     return Controller(
         ResourceQuotas(world),
         queue,
-        watches=[
-            (quotas, enqueue(queue)),
-            *((world.informers.of(each), _enqueue_quotas(queue, quotas, each)) for each in countable),
-        ],
+        watches=[(quotas, enqueue(queue)), *counted.watches()],
+        loops=[("resources", counted.run)],
     )
+
+
+class Counted:
+    """Whose objects count: every namespaced resource, custom ones from when they are served."""
+
+    def __init__(self, world: World, queue: WorkQueue[Key], quotas: Informer) -> None:
+        self._world, self._queue, self._quotas = world, queue, quotas
+        self._watched: dict[str, None] = {}
+
+    def watches(self) -> list[Watch]:
+        """The watches for what is served now and not watched yet."""
+        countable = self._countable()
+        names = {each.qualified: None for each in countable}
+        new = [each for each in countable if each.qualified not in self._watched]
+        self._watched = names
+        return [
+            (self._world.informers.of(each), _enqueue_quotas(self._queue, self._quotas, each)) for each in new
+        ]
+
+    async def run(self) -> None:
+        """Follows the registry."""
+        registry = self._world.registry
+        generation = registry.generation
+        while True:
+            await asyncio.sleep(RESYNC_S)
+            if registry.generation != generation:
+                generation = registry.generation
+                for informer, handler in self.watches():
+                    informer.on_change(handler)
+
+    def _countable(self) -> list[Resource]:
+        registry = self._world.registry
+        return [
+            each
+            for each in registry.all()
+            if each.namespaced
+            and {"list", "watch", "delete"} <= set(each.verbs)
+            and registry.storage_of(each) == each
+            and each.qualified not in (kinds.EVENTS.qualified, kinds.RESOURCE_QUOTAS.qualified)
+        ]
 
 
 def _enqueue_quotas(queue: WorkQueue[Key], quotas: Informer, resource: Resource) -> Handler:

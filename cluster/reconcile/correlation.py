@@ -8,7 +8,7 @@ to an earlier one raises that one's count. Pure: events and times in, decisions 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from cluster.api.objects import Object
@@ -99,9 +99,14 @@ class Correlator:
         key = (*who, *whom, event["type"], event["reason"], message)
         if self._is_one_too_many(group, message, now_s):
             key, message = group, COMBINED + message
-        seen = self._seen.get(key)
-        known = Known(seen.name, seen.first, seen.count + 1) if seen else None
-        return Verdict(key, message, known)
+        return self.known(Verdict(key, message, None))
+
+    def known(self, verdict: Verdict) -> Verdict:
+        """The verdict with what is stored by now of the event that it repeats."""
+        seen = self._seen.get(verdict.key)
+        if seen is None:
+            return verdict
+        return replace(verdict, known=Known(seen.name, seen.first, seen.count + 1))
 
     def stored(self, verdict: Verdict, event: Object) -> None:
         """Remembers what the API answered, for the next repetition."""

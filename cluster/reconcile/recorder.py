@@ -1,13 +1,16 @@
 """Writes core/v1 Events about objects, as `kubectl describe` shows them.
 
 `event` never waits: events go through a bounded line to one writer (`run`); when the line is full the
-newest is dropped and counted. What repeats is folded by `correlation`.
+newest is dropped and counted. The writer takes what has gathered and writes it together, so that a thousand
+pods scheduled in one moment don't wait for a thousand turns of the disk. What repeats is folded by
+`correlation`; a repetition waits for the first occurrence to be stored.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
+from collections.abc import Coroutine, Iterator
+from typing import Any, Literal
 
 from structlog.typing import FilteringBoundLogger
 
@@ -18,8 +21,10 @@ from cluster.api.client import ApiClient
 from cluster.api.errors import AlreadyExists, ApiError, NotFound
 from cluster.api.objects import Object, timestamp
 from cluster.reconcile.correlation import Correlator, Verdict
+from cluster.reconcile.together import together
 
-LINE_LIMIT = 1000
+LINE_LIMIT = 10_000
+BATCH_LIMIT = 100
 
 EventType = Literal["Normal", "Warning"]
 
@@ -76,14 +81,30 @@ class Recorder:
     async def run(self) -> None:
         """Writes the events until cancelled. One that the API refuses is lost, as in Kubernetes."""
         while True:
-            event, at_s, cause = await self._line.get()
-            verdict = self._correlator.judge(event, at_s)
-            if verdict is None:
-                continue
-            with caused_by(cause):
-                await self._write(event, verdict)
+            first = await self._line.get()
+            batch: dict[tuple[str, ...], Coroutine[Any, Any, None]] = {}
+            for event, at_s, cause in self._gathered(first):
+                verdict = self._correlator.judge(event, at_s)
+                if verdict is None:
+                    continue
+                if verdict.key in batch:
+                    await together(list(batch.values()))
+                    batch.clear()
+                    verdict = self._correlator.known(verdict)
+                batch[verdict.key] = self._write(event, verdict, cause)
+            if batch:
+                await together(list(batch.values()))
 
-    async def _write(self, event: Object, verdict: Verdict) -> None:
+    def _gathered(self, first: tuple[Object, float, str]) -> Iterator[tuple[Object, float, str]]:
+        yield first
+        for _ in range(min(self._line.qsize(), BATCH_LIMIT - 1)):
+            yield self._line.get_nowait()
+
+    async def _write(self, event: Object, verdict: Verdict, cause: str) -> None:
+        with caused_by(cause):
+            await self._store(event, verdict)
+
+    async def _store(self, event: Object, verdict: Verdict) -> None:
         now = timestamp(self._clock.now())
         try:
             stored = await self._repeat(event, verdict, now) or await self._create(event, verdict, now)
