@@ -30,6 +30,29 @@ class _TermCount:
 
     term: PodTerm
     per_node: dict[str, int]
+    domains: dict[str, int] | None = None
+    """The same per value of the term's topology key; None until somebody asks."""
+
+    def by_domain(self, nodes: Mapping[str, NodeInfo]) -> dict[str, int]:
+        if self.domains is None:
+            self.domains = {}
+            for name, count in self.per_node.items():
+                self._shift_domain(nodes[name], count)
+        return self.domains
+
+    def shift(self, node: NodeInfo, by: int) -> None:
+        count = self.per_node.get(node.name, 0) + by
+        if count:
+            self.per_node[node.name] = count
+        else:
+            del self.per_node[node.name]
+        if self.domains is not None:
+            self._shift_domain(node, by)
+
+    def _shift_domain(self, node: NodeInfo, by: int) -> None:
+        value = node.labels.get(self.term.topology_key)
+        if value is not None and self.domains is not None:
+            self.domains[value] = self.domains.get(value, 0) + by
 
 
 class Snapshot:
@@ -52,6 +75,7 @@ class Snapshot:
         self._placed: dict[str, PodInfo] = {}
         self._assumed: dict[str, float] = {}
         self._order: list[NodeInfo] | None = None
+        self._labelled: dict[str, tuple[list[str], bool]] = {}
         self.nominated: dict[str, tuple[PodInfo, str]] = {}
         """Pods that wait on a node for their victims to go, by uid; room is kept for them."""
         self.prefer_no_schedule = 0
@@ -67,6 +91,19 @@ class Snapshot:
             self._order = _interleaved(list(zones.values()))
         return self._order
 
+    def labelled(self, key: str) -> tuple[list[str], bool]:
+        """The values that a label has on the nodes that exist, and whether all of them have it."""
+        found = self._labelled.get(key)
+        if found is None:
+            values = [node.labels.get(key) for node in self.ordered()]
+            present = list(dict.fromkeys(value for value in values if value is not None))
+            found = self._labelled[key] = (present, None not in values)
+        return found
+
+    def _reorder(self) -> None:
+        self._order = None
+        self._labelled.clear()
+
     def set_node(self, node: Object) -> None:
         name = node["metadata"]["name"]
         info = self.nodes.get(name)
@@ -78,18 +115,18 @@ class Snapshot:
         info.set_object(node)
         self._count_node(info, 1)
         if new:
-            self._order = None
+            self._reorder()
         if labels != info.labels:
-            self._order = None
+            self._reorder()
             if info.pods:
-                self.counters.forget()
+                self._forget_domains()
         self._note(name)
 
     def remove_node(self, name: str) -> None:
         info = self.nodes[name]
         self._count_node(info, -1)
         info.set_object(None)
-        self._order = None
+        self._reorder()
         self._note(name)
         if not info.pods:
             del self.nodes[name]
@@ -146,6 +183,12 @@ class Snapshot:
         """Terms with namespace selectors may mean other pods now."""
         self.counters.forget()
 
+    def _forget_domains(self) -> None:
+        self.counters.forget()
+        for counts in (self.anti_affinity, self.preferences):
+            for entry in counts.values():
+                entry.domains = None
+
     def _place(self, pod: PodInfo, name: str) -> None:
         node = self.nodes.get(name)
         if node is None:
@@ -173,14 +216,15 @@ class Snapshot:
         self.counters.pod_changed(pod, node, by)
         if not pod.has_affinity:
             return
+        info = self.nodes[node]
         for term in pod.anti_affinity:
-            _shift(self.anti_affinity, term, term, node, by)
+            _shift(self.anti_affinity, term, term, info, by)
         for term in pod.affinity:
-            _shift(self.preferences, (term, 1), term, node, by)
+            _shift(self.preferences, (term, 1), term, info, by)
         for term in pod.preferred_affinity:
-            _shift(self.preferences, (term, term.weight), term, node, by)
+            _shift(self.preferences, (term, term.weight), term, info, by)
         for term in pod.preferred_anti_affinity:
-            _shift(self.preferences, (term, -term.weight), term, node, by)
+            _shift(self.preferences, (term, -term.weight), term, info, by)
 
     def _count_node(self, info: NodeInfo, by: int) -> None:
         if info.object is None:
@@ -191,15 +235,11 @@ class Snapshot:
             self.image_nodes[image] = self.image_nodes.get(image, 0) + by
 
 
-def _shift(counts: dict, key: object, term: PodTerm, node: str, by: int) -> None:  # type: ignore[type-arg]
+def _shift(counts: dict, key: object, term: PodTerm, node: NodeInfo, by: int) -> None:  # type: ignore[type-arg]
     entry = counts.get(key)
     if entry is None:
         entry = counts[key] = _TermCount(term, {})
-    count = entry.per_node.get(node, 0) + by
-    if count:
-        entry.per_node[node] = count
-        return
-    del entry.per_node[node]
+    entry.shift(node, by)
     if not entry.per_node:
         del counts[key]
 

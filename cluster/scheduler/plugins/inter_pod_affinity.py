@@ -11,9 +11,6 @@ from cluster.scheduler.pods import PodInfo
 from cluster.scheduler.snapshot import Snapshot
 from cluster.scheduler.terms import PodTerm
 
-Domain = tuple[str, str]
-"""(topology key, value)."""
-
 
 class InterPodAffinity:
     name = "InterPodAffinity"
@@ -61,20 +58,14 @@ class InterPodAffinity:
         return {key: values for key, values in closed.items() if values}
 
     def scores_for(self, pod: PodInfo, snapshot: Snapshot, nodes: Sequence[NodeInfo]) -> Sequence[int] | None:
-        pull: dict[Domain, int] = {}
+        raw = [0] * len(nodes)
         for term in pod.preferred_affinity:
-            _attract(pull, term, snapshot.counters.of(term).by_domain(term.topology_key), term.weight)
+            _attract(raw, nodes, term, snapshot.counters.of(term).by_domain(term.topology_key), term.weight)
         for term in pod.preferred_anti_affinity:
-            _attract(pull, term, snapshot.counters.of(term).by_domain(term.topology_key), -term.weight)
+            _attract(raw, nodes, term, snapshot.counters.of(term).by_domain(term.topology_key), -term.weight)
         for (term, weight), entry in snapshot.preferences.items():
             if _about(term, pod, snapshot):
-                _attract(pull, term, _domains(term, entry.per_node, snapshot), weight)
-        if not pull:
-            return None
-        keys = list(dict.fromkeys(key for key, _ in pull))
-        raw = [
-            sum(pull.get((key, node.labels[key]), 0) for key in keys if key in node.labels) for node in nodes
-        ]
+                _attract(raw, nodes, term, entry.by_domain(snapshot.nodes), weight)
         low, high = min(raw, default=0), max(raw, default=0)
         if low == high:
             return None
@@ -111,17 +102,14 @@ def _about(term: PodTerm, pod: PodInfo, snapshot: Snapshot) -> bool:
     return term.about(pod.namespace, pod.labels, snapshot.namespace_labels)
 
 
-def _domains(term: PodTerm, per_node: Mapping[str, int], snapshot: Snapshot) -> dict[str, int]:
-    domains: dict[str, int] = {}
-    for name, count in per_node.items():
-        value = snapshot.nodes[name].labels.get(term.topology_key)
-        if value is not None:
-            domains[value] = domains.get(value, 0) + count
-    return domains
-
-
-def _attract(pull: dict[Domain, int], term: PodTerm, domains: Mapping[str, int], weight: int) -> None:
-    for value, count in domains.items():
-        if count:
-            domain = (term.topology_key, value)
-            pull[domain] = pull.get(domain, 0) + weight * count
+def _attract(
+    raw: list[int], nodes: Sequence[NodeInfo], term: PodTerm, domains: Mapping[str, int], weight: int
+) -> None:
+    """Adds to the nodes' scores. What it costs depends on the nodes to score, not on all that have pods."""
+    if not domains:
+        return
+    key = term.topology_key
+    for number, node in enumerate(nodes):
+        value = node.labels.get(key)
+        if value is not None and (count := domains.get(value)):
+            raw[number] += weight * count

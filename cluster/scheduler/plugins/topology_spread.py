@@ -169,6 +169,11 @@ def _counted(
     constraint: Constraint, keys: list[str], pod: PodInfo, snapshot: Snapshot, counter: PodCounter
 ) -> dict[str, int]:
     test = pod.required_node if constraint.honor_affinity else None
+    if test is None and not constraint.honor_taints and len(snapshot.nodes) == len(snapshot.ordered()):
+        found = [snapshot.labelled(key) for key in keys]
+        if keys == [constraint.key] or all(everywhere for _, everywhere in found):
+            present = counter.by_domain(constraint.key)
+            return {value: present.get(value, 0) for value in snapshot.labelled(constraint.key)[0]}
     per_node = counter.per_node
     domains: dict[str, int] = {}
     for node in snapshot.ordered():
