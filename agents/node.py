@@ -328,11 +328,13 @@ class NodeActor(Actor[NodeMessage]):
             self._resynchronise()
 
     def _on_registered(self, message: Registered) -> None:
-        if message.epoch != self._epoch or not self._connected or message.session in self._begun:
+        if message.epoch != self._epoch or not self._connected:
             return
         cidr = message.node.get("spec", {}).get("podCIDR", "")
         if not cidr:
             return  # asked again by the timer
+        if not self._sessions.is_news(message.session):
+            return
         self._silent_since = None
         self._dns = (message.cluster_dns, message.cluster_domain)
         if self._addresses is None or self._addresses.cidr != cidr:
