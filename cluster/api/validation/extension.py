@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cluster.api.custom.structural import check_schema
+from cluster.api.jsonpath import JsonPathError, compile_path
 from cluster.api.objects import Object
 from cluster.api.validation import formats
 from cluster.api.validation.report import Report
@@ -121,6 +123,13 @@ def validate_definition(obj: Object, report: Report) -> None:
         if "." not in group:
             report.invalid("spec.group", group, "should be a domain with at least one dot")
     report.one_of("spec.scope", spec.get("scope"), _SCOPES)
+    if spec.get("preserveUnknownFields"):
+        report.invalid(
+            "spec.preserveUnknownFields",
+            True,
+            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema "
+            "instead",
+        )
     _validate_versions(spec.get("versions") or (), report)
     for field in ("plural", "singular", "kind", "listKind"):
         if not names.get(field):
@@ -142,10 +151,47 @@ def _validate_versions(versions: list[Object] | tuple[()], report: Report) -> No
         if version["name"] in seen:
             report.invalid("spec.versions", version["name"], "must contain unique version names")
         seen.add(version["name"])
-        if not (version.get("schema") or {}).get("openAPIV3Schema"):
+        schema = (version.get("schema") or {}).get("openAPIV3Schema")
+        if not schema:
             report.required(f"{here}.schema.openAPIV3Schema", "schemas are required")
+        else:
+            check_schema(schema, f"{here}.schema.openAPIV3Schema", report)
+        _validate_columns(version, here, report)
+        _validate_subresources(version, here, report)
     if sum(1 for version in versions if version["storage"]) != 1:
         report.invalid("spec.versions", versions, "must have exactly one version marked as storage version")
+
+
+_COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
+
+
+def _validate_columns(version: Object, path: str, report: Report) -> None:
+    for index, column in enumerate(version.get("additionalPrinterColumns") or ()):
+        here = f"{path}.additionalPrinterColumns[{index}]"
+        if not column["name"]:
+            report.required(f"{here}.name")
+        report.one_of(f"{here}.type", column["type"], _COLUMN_TYPES)
+        json_path = column["jsonPath"]
+        if not json_path:
+            report.required(f"{here}.jsonPath")
+            continue
+        try:
+            compile_path(json_path)
+        except JsonPathError as error:
+            report.invalid(f"{here}.jsonPath", json_path, str(error))
+
+
+def _validate_subresources(version: Object, path: str, report: Report) -> None:
+    scale = (version.get("subresources") or {}).get("scale")
+    if scale is None:
+        return
+    for name, root in (("specReplicasPath", ".spec."), ("statusReplicasPath", ".status.")):
+        here = f"{path}.subresources.scale.{name}"
+        value = scale.get(name, "")
+        if not value:
+            report.required(here)
+        elif not value.startswith(root):
+            report.invalid(here, value, f"should be a json path under {root.rstrip('.')}")
 
 
 def validate_definition_update(new: Object, old: Object, report: Report) -> None:
