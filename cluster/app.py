@@ -28,6 +28,7 @@ from cluster.server.auth.identity import Identity
 from cluster.server.auth.tokens import SigningKey
 from cluster.server.bootstrap import bootstrap_objects, dns_address
 from cluster.server.custom.definitions import Definitions
+from cluster.server.flowcontrol import bootstrap_flow_control
 from cluster.server.gateway import Gateway
 from cluster.server.local import LocalClient
 from cluster.server.usage import Usage
@@ -152,12 +153,14 @@ class ControlPlane:
             port=self._settings.port or DEFAULT_PORT,
         )
         await bootstrap_policy(administrator, self.store)
+        await bootstrap_flow_control(administrator)
         await self.definitions.start()
         await self.gateway.start()
         self.system.spawn("informers", lambda: Background(self.world))
         for name, factory in all_controllers(self.world):
             self.system.spawn(name, factory)
         self.system.spawn("scheduler", self._scheduler)
+        self._tasks.start("journal-failure", self.store.failed())
         self._tasks.start("gateway-failure", self.gateway.failed())
         self._tasks.start("actors-failure", self.system.failed())
         self._tasks.start("definitions-failure", self.definitions.failed())

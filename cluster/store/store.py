@@ -74,6 +74,7 @@ class Store:
         self._flush_due = False
         self._publish_due = False
         self._failure: JournalFailed | None = None
+        self._failed = asyncio.Event()
         self._marks: deque[tuple[datetime, int]] = deque()
         self._replay()
         self.add_index("pods", "node", _node_name)
@@ -237,8 +238,20 @@ class Store:
         if not self._journal.synchronous:
             self._publish()
 
+    @property
+    def failure(self) -> JournalFailed | None:
+        """Why nothing can be written any more."""
+        return self._failure
+
+    async def failed(self) -> None:
+        """Waits until the journal is broken, and raises that JournalFailed."""
+        await self._failed.wait()
+        assert self._failure is not None
+        raise self._failure
+
     def _on_failed(self, failure: JournalFailed) -> None:
         self._failure = failure
+        self._failed.set()
         while self._waiters:
             future = self._waiters.popleft()[1]
             if not future.done():

@@ -24,14 +24,23 @@ class Cluster:
         name = f"t{os.getpid()}-{next(self._count)}"
         self.kubectl("create", "namespace", name)
         account = "{.metadata.name}=default"
-        self.kubectl("wait", f"--for=jsonpath={account}", "serviceaccount/default", "-n", name, "--timeout=10s")
+        self.kubectl(
+            "wait", f"--for=jsonpath={account}", "serviceaccount/default", "-n", name, "--timeout=10s"
+        )
         return name
 
     def run(
         self, *arguments: str, binary: str = KUBECTL, stdin: str = "", timeout_s: float = 60
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [binary, "--kubeconfig", str(self.kubeconfig), "--cache-dir", str(self.folder / "cache"), *arguments],
+            [
+                binary,
+                "--kubeconfig",
+                str(self.kubeconfig),
+                "--cache-dir",
+                str(self.folder / "cache"),
+                *arguments,
+            ],
             input=stdin,
             capture_output=True,
             text=True,

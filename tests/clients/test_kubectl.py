@@ -82,9 +82,13 @@ def test_workloads(kubectl: Kubectl) -> None:
     kubectl("patch deploy/web --subresource=scale --type=merge", "-p", '{"spec":{"replicas":2}}')
     kubectl("wait --for=condition=Available deploy/web --timeout=20s")
     assert kubectl("get deploy -l tier=front -o name") == "deployment.apps/web\n"
-    columns = kubectl("get deploy -o custom-columns=N:.metadata.name,W:.metadata.annotations.why --no-headers")
+    columns = kubectl(
+        "get deploy -o custom-columns=N:.metadata.name,W:.metadata.annotations.why --no-headers"
+    )
     assert columns.split() == ["web", "test"]
-    assert "Welcome to nginx" in kubectl("get --raw", f"/api/v1/namespaces/{_space(kubectl)}/services/web/proxy/")
+    assert "Welcome to nginx" in kubectl(
+        "get --raw", f"/api/v1/namespaces/{_space(kubectl)}/services/web/proxy/"
+    )
     described = kubectl("describe deploy web")
     assert "NewReplicaSetAvailable" in described
     assert "ScalingReplicaSet" in described
@@ -121,7 +125,9 @@ def test_manifests(kubectl: Kubectl, cluster: Cluster, space: str, binary: str, 
     assert 'conflict with "team-a"' in conflict.stderr
     kubectl("apply --server-side --force-conflicts --field-manager=team-b -f", str(file))
     kubectl("replace -f", str(file))
-    assert "deployment.apps" in kubectl("create --dry-run=server -o name -f -", stdin=MANIFEST.replace("name: m", "name: other"))
+    assert "deployment.apps" in kubectl(
+        "create --dry-run=server -o name -f -", stdin=MANIFEST.replace("name: m", "name: other")
+    )
     kubectl("delete --wait=false -f", str(file))
 
 
@@ -136,7 +142,9 @@ def test_pods(kubectl: Kubectl, cluster: Cluster, space: str, binary: str, tmp_p
     (tmp_path / "f").write_text("hello")
     kubectl("cp", str(tmp_path / "f"), "web:/tmp/f")
     kubectl("cp", "web:/tmp/f", str(tmp_path / "g"))
-    assert kubectl("run once --image=busybox -i --rm --restart=Never --command -- echo hello").startswith("hello\n")
+    assert kubectl("run once --image=busybox -i --rm --restart=Never --command -- echo hello").startswith(
+        "hello\n"
+    )
     kubectl("debug web --image=busybox --container=look", "--", "sleep", "60")
     assert kubectl("get pod web -o jsonpath={.spec.ephemeralContainers[0].name}") == "look"
     kubectl("run done --image=busybox --restart=Never --command -- echo bye")
@@ -225,7 +233,10 @@ CREATED = (
 def test_every_create_command_and_description(kubectl: Kubectl) -> None:
     for line in CREATED:
         words = line.replace("0/5,0,*,*,*", "@").split()
-        kubectl("create", *("*/5 * * * *" if word == "@" else word.replace("=@", "=*/5 * * * *") for word in words))
+        kubectl(
+            "create",
+            *("*/5 * * * *" if word == "@" else word.replace("=@", "=*/5 * * * *") for word in words),
+        )
     kubectl("create job j2 --from=cronjob/cj")
     kubectl("wait --for=condition=Complete job/j --timeout=20s")
     assert kubectl("create token robot").count(".") == 2
@@ -245,7 +256,9 @@ def test_the_cluster_tells_about_itself(kubectl: Kubectl) -> None:
     assert "Server Version: v1.37" in kubectl("version")
     assert "is running at" in kubectl("cluster-info")
     assert "apps/v1" in kubectl("api-versions").split()
-    assert re.search(r"^deployments +deploy +apps/v1 +true +Deployment", kubectl("api-resources"), re.MULTILINE)
+    assert re.search(
+        r"^deployments +deploy +apps/v1 +true +Deployment", kubectl("api-resources"), re.MULTILINE
+    )
     assert "containers" in kubectl("explain pod.spec")
     assert "image" in kubectl("explain deployment.spec.template.spec.containers")
     assert kubectl("get --raw /readyz") == "ok"
@@ -291,6 +304,8 @@ spec: {{request: {request}, signerName: kubernetes.io/kube-apiserver-client, usa
         "config", "set-credentials", "jo",
         f"--client-certificate={tmp_path / 'crt'}", f"--client-key={tmp_path / 'key'}",
     )  # fmt: skip
-    who = jo.kubectl("--user=jo", "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}", binary=binary)
+    who = jo.kubectl(
+        "--user=jo", "auth", "whoami", "-o", "jsonpath={.status.userInfo.username}", binary=binary
+    )
     assert who == "jo"
     kubectl(f"delete csr jo-{space}")

@@ -106,7 +106,11 @@ def test_dynamic_client(api: client.ApiClient, space: str) -> None:
     body["data"] = {"c": "d"}
     applied = maps.server_side_apply(namespace=space, body=body, name="m", field_manager="test")
     assert applied.data.to_dict() == {"c": "d"}
-    assert [item.metadata.name for item in maps.get(namespace=space, label_selector="!x").items if item.metadata.name == "m"]
+    assert [
+        item.metadata.name
+        for item in maps.get(namespace=space, label_selector="!x").items
+        if item.metadata.name == "m"
+    ]
     maps.delete(name="m", namespace=space)
 
 

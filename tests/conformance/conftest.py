@@ -11,8 +11,8 @@ import pytest_asyncio
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "http"))
 
-from conforming import Namespace  # noqa: E402
-from live_server import LiveServer, live_server  # noqa: E402
+from conforming import Namespace
+from live_server import LiveServer, live_server
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -76,7 +76,11 @@ SPECIMENS: dict[str, dict[str, Any]] = {
         }
     },
     "cronjobs.batch": {
-        "spec": {"schedule": "0 0 1 1 *", "suspend": True, "jobTemplate": {"spec": {**_JOB, "suspend": False}}}
+        "spec": {
+            "schedule": "0 0 1 1 *",
+            "suspend": True,
+            "jobTemplate": {"spec": {**_JOB, "suspend": False}},
+        }
     },
     "jobs.batch": {"spec": _JOB},
     "certificatesigningrequests.certificates.k8s.io": {
@@ -151,7 +155,11 @@ STATUSES: dict[str, dict[str, Any]] = {
     "statefulsets.apps": {"conditions": [{"type": "Looked", "status": "True"}]},
     "jobs.batch": {"conditions": [{"type": "Looked", "status": "True"}]},
     "cronjobs.batch": {"lastScheduleTime": "2026-01-01T00:00:00Z"},
-    "horizontalpodautoscalers.autoscaling": {"currentReplicas": 0, "desiredReplicas": 0, "currentMetrics": None},
+    "horizontalpodautoscalers.autoscaling": {
+        "currentReplicas": 0,
+        "desiredReplicas": 0,
+        "currentMetrics": None,
+    },
     "certificatesigningrequests.certificates.k8s.io": {"conditions": [{**_CONDITION, "type": "Failed"}]},
     "ingresses.networking.k8s.io": {"loadBalancer": {"ingress": [{"ip": "169.1.1.1"}]}},
     "flowschemas.flowcontrol.apiserver.k8s.io": {"conditions": [_CONDITION]},

@@ -14,7 +14,7 @@ from cluster.api.registry import Registry
 from cluster.api.resource import Resource
 from cluster.server.call import Call
 from cluster.server.http import options
-from cluster.server.http.accept import PLAIN, Form, negotiate
+from cluster.server.http.accept import PLAIN, Form, negotiate, not_acceptable
 from cluster.server.http.bodies import json_value, media_type_of, object_of, patch_of
 from cluster.server.http.documents import path_not_found
 from cluster.server.http.exchange import Answer, Exchange, document
@@ -126,6 +126,8 @@ class Resources:
 
     async def _write(self, exchange: Exchange, call: Call, verb: str) -> Answer:
         form = negotiate(exchange.accept)
+        if form.transform and call.resource.verbs == ("create",):
+            raise not_acceptable()  # an answer to a question has neither columns nor metadata
         query, kind = exchange.query, _WRITES[verb]
         call.dry_run = options.dry_run(query, kind)
         call.field_validation = options.field_validation(query, kind)

@@ -69,6 +69,8 @@ class ApiServer:
             log=log,
         )
         self._listener = Listener(shell.handle, pki)
+        self._closing = False
+        self._add_checks()
         self._add_metrics()
 
     async def open(self, host: str, port: int) -> int:
@@ -78,7 +80,19 @@ class ApiServer:
         return bound
 
     async def close(self) -> None:
+        self._closing = True
         await self._listener.close()
+
+    def _add_checks(self) -> None:
+        """Under Kubernetes' names: what is stored here is what etcd is there."""
+        store = self._verbs.store
+
+        def journal() -> str:
+            return str(store.failure or "")
+
+        self.health.checks["etcd"] = journal
+        self.health.ready_only["etcd-readiness"] = journal
+        self.health.ready_only["shutdown"] = lambda: "process is shutting down" if self._closing else ""
 
     def _add_metrics(self) -> None:
         store, hub = self._verbs.store, self._verbs.hub
