@@ -123,18 +123,22 @@ async def fetch(
     request: Request,
     *,
     source_ip: str = "",
+    limit_bytes: int = MAX_BODY_BYTES,
 ) -> Response:
-    """One request on a connection of its own. Raises OSError, BadAnswer; has no deadline of its own."""
+    """One request on a connection of its own. Raises OSError, BadAnswer; has no deadline of its own.
+    `limit_bytes`: what is kept of the answer's body."""
     reader, writer = await network.connect(ip, port, source_ip=source_ip)
     try:
-        return await _exchange(reader, writer, request)
+        return await _exchange(reader, writer, request, limit_bytes)
     except h11.RemoteProtocolError as error:
         raise BadAnswer("malformed HTTP response") from error
     finally:
         writer.close()
 
 
-async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> Response:
+async def _exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request, limit_bytes: int
+) -> Response:
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_CHUNK)
     headers = [*request.headers, ("connection", "close")]
     if request.body:
@@ -149,19 +153,21 @@ async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
         head = await _next(connection, reader)
     if not isinstance(head, h11.Response):
         raise BadAnswer("EOF")
-    body = await _body(connection, reader)
+    body = await _body(connection, reader, limit_bytes)
     return Response(status=head.status_code, headers=_text_headers(head.headers), body=body)
 
 
-async def _body(connection: h11.Connection, reader: asyncio.StreamReader) -> bytes:
+async def _body(
+    connection: h11.Connection, reader: asyncio.StreamReader, limit_bytes: int = MAX_BODY_BYTES
+) -> bytes:
     """The rest of the message; what exceeds the limit is read and forgotten."""
     parts: list[bytes] = []
     size = 0
     while isinstance(event := await _next(connection, reader), h11.Data):
-        if size < MAX_BODY_BYTES:
+        if size < limit_bytes:
             parts.append(bytes(event.data))
             size += len(event.data)
-    return b"".join(parts)[:MAX_BODY_BYTES]
+    return b"".join(parts)[:limit_bytes]
 
 
 async def _next(connection: h11.Connection, reader: asyncio.StreamReader) -> object:

@@ -17,6 +17,7 @@ import os
 import socket
 from functools import lru_cache
 from pathlib import Path
+from ssl import SSLContext
 
 from agents.network import AddressInUse, DatagramHandler, Datagrams, Listener, StreamHandler
 
@@ -64,7 +65,7 @@ class LoopbackListener:
         self._server: asyncio.Server | None = None
         self._open: dict[int, asyncio.StreamWriter] = {}
 
-    async def open(self, ip: str, port: int, shared: bool) -> None:
+    async def open(self, ip: str, port: int, shared: bool, tls: SSLContext | None) -> None:
         try:
             self._server = await asyncio.start_server(
                 self._serve,
@@ -74,6 +75,7 @@ class LoopbackListener:
                 reuse_port=shared,
                 family=socket.AF_INET,
                 backlog=BACKLOG,
+                ssl=tls,
             )
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
@@ -145,9 +147,17 @@ class LoopbackNetwork:
         for listener in self._listeners.pop(ip, ()):
             await listener.close()
 
-    async def listen(self, ip: str, port: int, handler: StreamHandler, *, shared: bool = False) -> Listener:
+    async def listen(
+        self,
+        ip: str,
+        port: int,
+        handler: StreamHandler,
+        *,
+        shared: bool = False,
+        tls: SSLContext | None = None,
+    ) -> Listener:
         listener = LoopbackListener(handler)
-        await listener.open(ip, port, shared)
+        await listener.open(ip, port, shared, tls)
         if ip in self._listeners:
             self._listeners[ip].append(listener)
         return listener

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable
+from ssl import SSLContext
 from typing import Any, TypeVar, cast
 
 from agents.network import AddressInUse, DatagramHandler, Datagrams, Listener, StreamHandler
@@ -169,7 +170,15 @@ class MemoryNetwork:
         for address in [address for address in self._sockets if address[0] == ip]:
             del self._sockets[address]
 
-    async def listen(self, ip: str, port: int, handler: StreamHandler, *, shared: bool = False) -> Listener:
+    async def listen(
+        self,
+        ip: str,
+        port: int,
+        handler: StreamHandler,
+        *,
+        shared: bool = False,
+        tls: SSLContext | None = None,
+    ) -> Listener:
         there = self._listeners.get((ip, port), [])
         if there and not (shared and there[0].shared):
             raise AddressInUse(f"listen tcp {ip}:{port}: bind: address already in use")

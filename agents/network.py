@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from ssl import SSLContext
 from typing import Protocol
 
 StreamHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -44,9 +45,18 @@ class Network(Protocol):
     async def detach(self, ip: str) -> None:
         """Releases it, with whatever still listens there (CNI DEL)."""
 
-    async def listen(self, ip: str, port: int, handler: StreamHandler, *, shared: bool = False) -> Listener:
+    async def listen(
+        self,
+        ip: str,
+        port: int,
+        handler: StreamHandler,
+        *,
+        shared: bool = False,
+        tls: SSLContext | None = None,
+    ) -> Listener:
         """`shared`: others who say so too may listen there as well, and each connection goes to one of
-        them. Raises AddressInUse, and OSError where the address is not this machine's."""
+        them. `tls`: connections are encrypted (not in a simulation). Raises AddressInUse, and OSError
+        where the address is not this machine's."""
 
     async def datagrams(
         self, ip: str, port: int, handler: DatagramHandler, *, shared: bool = False

@@ -8,7 +8,7 @@ when they know their addresses; what the control plane tells all alike comes fro
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from agents.network import Network
 from agents.services.dns import SERVICE as DNS_SERVICE
 from agents.services.dns import DnsServer
 from agents.services.frontends import Frontends
+from agents.services.ingress import IngressProxy
 from agents.services.names import Names
 from agents.services.podnetwork import PodNetwork
 from agents.services.policy import KIND as TRAFFIC_RULES
@@ -34,6 +35,8 @@ class Known(Protocol):
 
     def lookup(self, kind: str, namespace: str, name: str) -> Object | None: ...
 
+    def of_kind(self, kind: str) -> Sequence[Object]: ...
+
 
 class Dataplane:
     def __init__(self, network: Network, *, log: FilteringBoundLogger) -> None:
@@ -49,6 +52,7 @@ class Dataplane:
         self.names = Names(self.table)
         """Who wants to look up a name without asking over the network."""
         self._dns = DnsServer(network, self.names, self._tasks, log)
+        self._ingress = IngressProxy(network, self.table, self._tasks, log)
         self._frontends = Frontends(network, self._route, self._tasks, log)
 
     # --- what is known
@@ -68,6 +72,7 @@ class Dataplane:
         if self._closed:
             return
         services: dict[Key, None] = {}
+        ingress = False
         for kind, namespace, name in names:
             obj, key = known.lookup(kind, namespace, name), Key(namespace, name)
             match kind:
@@ -83,6 +88,8 @@ class Dataplane:
                     )
                     if owner is not None:
                         services[owner] = None
+                case "Ingress" | "IngressClass" | "Secret":
+                    ingress = True
                 case _ if kind == TRAFFIC_RULES:
                     if obj is None:
                         self.policies.drop(key)
@@ -90,6 +97,8 @@ class Dataplane:
                         self.policies.put(obj)
         for key in services:
             self._refresh(key)
+        if ingress:
+            self._ingress.take(known)
 
     def _refresh(self, key: Key) -> None:
         if key == DNS_SERVICE and self._is_dns(self.table.service(key)):
@@ -136,6 +145,7 @@ class Dataplane:
         await self._frontends.close()
         await self._tasks.close()
         await self._dns.close()
+        await self._ingress.close()
 
     async def failed(self) -> None:
         """Raises what a bug in the background work raised."""

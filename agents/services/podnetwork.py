@@ -10,6 +10,7 @@ connection already stands, so it is broken instead.
 from __future__ import annotations
 
 import asyncio
+from ssl import SSLContext
 from typing import Protocol
 
 from agents.network import DatagramHandler, Datagrams, Listener, Network, StreamHandler
@@ -37,7 +38,15 @@ class PodNetwork:
     async def detach(self, ip: str) -> None:
         await self._inner.detach(ip)
 
-    async def listen(self, ip: str, port: int, handler: StreamHandler, *, shared: bool = False) -> Listener:
+    async def listen(
+        self,
+        ip: str,
+        port: int,
+        handler: StreamHandler,
+        *,
+        shared: bool = False,
+        tls: SSLContext | None = None,
+    ) -> Listener:
         async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             peer = writer.get_extra_info("peername")
             if self._traffic.permits(str(peer[0]) if peer else "", ip, "TCP", port):
@@ -45,7 +54,7 @@ class PodNetwork:
             else:
                 writer.transport.abort()
 
-        return await self._inner.listen(ip, port, guarded, shared=shared)
+        return await self._inner.listen(ip, port, guarded, shared=shared, tls=tls)
 
     async def datagrams(
         self, ip: str, port: int, handler: DatagramHandler, *, shared: bool = False

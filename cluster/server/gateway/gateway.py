@@ -41,6 +41,7 @@ from cluster.api.objects import Key, Object
 from cluster.api.timings import Timings
 from cluster.server.gateway import books, tokens
 from cluster.server.gateway.books import Item, Session, Verdict
+from cluster.server.gateway.derived import Derived
 from cluster.server.gateway.events import EventWriter
 from cluster.server.gateway.heartbeats import NodeWriter
 from cluster.server.gateway.node_streams import NodeStream, NodeStreamTable, Tell
@@ -110,6 +111,7 @@ class Gateway:
         self.shared = Sharing(store, self.instance)
         """What all nodes are told alike; call `share` after telling it something."""
         self._shared_peer = self._peer_to(topics.shared_down(cluster))
+        self._derived = Derived(store, self.shared, self.share)
         self._share_timer: asyncio.TimerHandle | None = None
         self._streams = NodeStreamTable(self.instance, self._teller)
         self._sessions: dict[str, Session] = {}
@@ -130,6 +132,7 @@ class Gateway:
         """Follows the store and connects in the background; returns at once."""
         self._unsubscribe = self._store.subscribe(self._on_changes)
         self._wanted.load()
+        self._derived.load()
         receive(self._transport, topics.all_nodes_up(self._cluster), self._on_message)
         self._transport.subscribe(topics.all_nodes_presence(self._cluster), self._on_presence)
         self._transport.on_connection(self._on_connection)
@@ -141,6 +144,7 @@ class Gateway:
     async def stop(self) -> None:
         if self._unsubscribe is not None:
             self._unsubscribe()
+        self._derived.close()
         if self._share_timer is not None:
             self._share_timer.cancel()
         self._streams.close()
@@ -376,6 +380,7 @@ class Gateway:
                 self._on_node_change(change)
             elif change.entry.qualified in SHARED:
                 self.shared.apply(change, now)
+        self._derived.apply(changes)
         self.share()
         if not self._flush_due and self._wanted.deltas:
             self._flush_due = True

@@ -23,7 +23,12 @@ from cluster.server.gateway.books import PACKET_BYTES
 from cluster.store.entry import Change, Entry
 from cluster.store.store import Store
 
-KINDS = ("services", "endpointslices.discovery.k8s.io")
+KINDS = (
+    "services",
+    "endpointslices.discovery.k8s.io",
+    "ingresses.networking.k8s.io",
+    "ingressclasses.networking.k8s.io",
+)
 PACED = ("endpointslices.discovery.k8s.io",)
 WINDOW_MIN_S = 0.1
 WINDOW_MAX_S = 1.0
