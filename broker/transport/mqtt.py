@@ -31,6 +31,7 @@ from broker.rules import Line, LinkRules, incoming_ends, outgoing_ends
 from broker.supervision import Tasks
 from broker.topics import matches
 from broker.transport.link import AccessDenied, ConnectionHandler, MessageHandler, Transport, Will
+from broker.transport.writing import SocketWriter
 
 with without("dns.resolver"):  # paho can find brokers by SRV records
     import aiomqtt
@@ -178,9 +179,10 @@ class MqttTransport:
             self._hand_to_paho(self._paho, *self._outbox.popleft())
 
     async def _drain(self) -> None:
-        """Waits until everything is written. paho has no event for that, only a state to look at."""
+        """Waits until everything is acknowledged: acknowledgements left unread would make the kernel reset
+        the connection when it is closed, and the goodbye might never be read."""
         for _ in range(int(CLOSE_S / _LOOK_S)):
-            if self._paho is None or not (self._outbox or self._paho.want_write()):
+            if self._paho is None or not (self._outbox or self._unacknowledged):
                 return
             await asyncio.sleep(_LOOK_S)
 
@@ -273,6 +275,7 @@ class MqttTransport:
             logger=_quiet,
         )
         client._client.connect_timeout = CONNECT_S
+        SocketWriter(client._client, asyncio.get_running_loop())
         return client
 
     def _begin(self, client: aiomqtt.Client, first: asyncio.Future[None]) -> None:

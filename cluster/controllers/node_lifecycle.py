@@ -29,6 +29,8 @@ from cluster.reconcile.world import World
 NAME = "node-lifecycle-controller"
 COMPONENT = "node-controller"
 LEASE_NAMESPACE = "kube-node-lease"
+STALL_S = 0.1
+"""A look at the nodes that is later than this was held up by the control plane's load, or its machine's."""
 STARTUP_GRACE_FACTOR = 1.2
 """A node that never reported gets 60 s where others get 50 s."""
 
@@ -165,7 +167,9 @@ class NodeLifecycle:
     async def monitor(self) -> None:
         while True:
             await self.monitor_once()
+            before = self._clock.monotonic()
             await asyncio.sleep(self._timings.node_monitor_period_s)
+            self._forgive(self._clock.monotonic() - before - self._timings.node_monitor_period_s)
 
     async def monitor_once(self) -> None:
         now = self._clock.monotonic()
@@ -187,6 +191,13 @@ class NodeLifecycle:
             await self._write_conditions(node, conditions)
         if self._due:
             self._woken.set()
+
+    def _forgive(self, stall_s: float) -> None:
+        """Time in which the control plane itself stood still says nothing about the nodes."""
+        if stall_s > STALL_S:
+            self._log.warning("nodes are given grace for a stall", stall_s=round(stall_s, 3))
+            for health in self._health.values():
+                health.heard_at += stall_s
 
     def _judge(self, node: Object, now: float) -> list[Object] | None:
         """The conditions to write for a node that is silent for too long."""
