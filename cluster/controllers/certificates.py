@@ -46,11 +46,16 @@ def controller(world: World) -> Controller[Key]:
 
 
 def condition_at(request: Object, *types: str) -> datetime | None:
-    """Since when one of these conditions holds."""
-    for condition in request.get("status", {}).get("conditions") or ():
-        if condition["type"] in types:
-            return moment(condition.get("lastUpdateTime") or condition["lastTransitionTime"])
+    """Since when one of these conditions holds, for one that says so."""
+    for condition in _conditions(request, *types):
+        if condition.get("lastUpdateTime"):
+            return moment(condition["lastUpdateTime"])
     return None
+
+
+def _conditions(request: Object, *types: str) -> list[Object]:
+    conditions = request.get("status", {}).get("conditions") or ()
+    return [condition for condition in conditions if condition["type"] in types]
 
 
 def expires_at(request: Object) -> datetime:
@@ -99,8 +104,8 @@ class SigningRequests:
             self._sign is not None
             and request["spec"]["signerName"] in _SIGNERS
             and not request.get("status", {}).get("certificate")
-            and condition_at(request, "Approved") is not None
-            and condition_at(request, "Denied", "Failed") is None
+            and bool(_conditions(request, "Approved"))
+            and not _conditions(request, "Denied", "Failed")
         )
 
     async def _settle(self, request: Object) -> None:

@@ -31,7 +31,7 @@ from cluster.controllers import (
     taint_eviction,
     ttl_after_finished,
 )
-from cluster.controllers.endpoints import legacy, slices
+from cluster.controllers.endpoints import legacy, mirroring, slices
 from cluster.controllers.volumes import binder, ephemeral, protection, provisioner, resizer
 from cluster.reconcile.loop import Controller
 from cluster.reconcile.world import World
@@ -49,6 +49,7 @@ _CONTROLLERS: dict[str, Callable[[World], Controller[Any]]] = {
     autoscaler.NAME: autoscaler.controller,
     slices.NAME: slices.controller,
     legacy.NAME: legacy.controller,
+    mirroring.NAME: mirroring.controller,
     load_balancer.NAME: load_balancer.controller,
     load_balancer.INGRESS_CONTROLLER: load_balancer.ingress_controller,
     namespaces.NAME: namespaces.controller,

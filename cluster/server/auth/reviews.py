@@ -89,7 +89,7 @@ class Reviews:
         namespace = (body.get("spec") or {}).get("namespace", "")
         if not namespace:
             raise BadRequest("no namespace on request")
-        rules, errors = self._rbac.rules_of(call.user, namespace)
+        rules, errors = self._rbac.granted(call.user, namespace)
         status: Object = {
             "resourceRules": [_resource_rule(rule) for rule in rules if not rule.paths],
             "nonResourceRules": [_path_rule(rule) for rule in rules if rule.paths],
