@@ -126,10 +126,10 @@ class Dataplane:
         frontend = self._frontends.find(Address("TCP", ip, port))
         if frontend is None or frontend.entry is Entry.NODE_PORT:
             return ip, port
-        target = self._route(frontend, source)
-        if target is None:
+        backend = self.table.pick(frontend, source)
+        if backend is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
-        return target
+        return backend.ip, backend.port
 
     def permits(self, source: str, target: str, protocol: str, port: int) -> bool:
         return self.policies.permits(source, target, protocol, port)
