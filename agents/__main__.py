@@ -19,6 +19,7 @@ import uvloop
 from agents.app import AgentNode, build_node, build_view, follow
 from agents.behaviour import BehaviourError, Library, load_library
 from agents.loopback import LoopbackNetwork
+from agents.runtime import Runtime
 from agents.services.dataplane import Dataplane
 from agents.settings import AgentSettings, SettingsError, parse_settings
 from broker import garbage
@@ -120,6 +121,7 @@ def _build(
                 network=services.plain,
                 services=services,
                 view=view,
+                processes=_processes(settings, library, clock, chance),
                 library=library,
                 machine=settings.machine,
                 timings=settings.timings,
@@ -129,6 +131,19 @@ def _build(
             )
         )
     return nodes
+
+
+def _processes(
+    settings: AgentSettings, library: Library, clock: Clock, chance: Chance
+) -> Callable[[], Runtime]:
+    def make() -> Runtime:
+        # imported when a pod first wants it: it doubles what an agent loads
+        from agents.process.runtime import ProcessRuntime
+
+        own = chance.fork("processes")
+        return ProcessRuntime(library, cluster=settings.cluster, clock=clock, chance=own)
+
+    return make
 
 
 async def _live(node: AgentNode, slots: asyncio.Semaphore) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
 
 from agents.behaviour import Library
+from agents.choosing import ChosenRuntime
 from agents.clusterview import ClusterView
 from agents.emulated.runtime import NAME, VERSION, EmulatedRuntime
 from agents.host import PodView
@@ -154,9 +155,11 @@ def build_node(
     log: FilteringBoundLogger,
     services: Dataplane | None = None,
     view: ClusterView | None = None,
+    processes: Callable[[], Runtime] | None = None,
 ) -> AgentNode:
     """A node with the emulated runtime, not yet started. Each call draws a new epoch from `chance`.
-    `services`, `view`: of a process with several nodes, over the same network; the caller closes them."""
+    `services`, `view`: of a process with several nodes, over the same network; the caller closes them.
+    `processes` makes the runtime for pods that want real processes; None (simulations): all are emulated."""
     owns_services = services is None
     epoch = chance.name_suffix(10)
     own = chance.fork(f"{name}/{epoch}")
@@ -165,13 +168,14 @@ def build_node(
     if services is None:
         services = Dataplane(network, log=log.bind(node=name))
         follow(services, view)
+    emulated = EmulatedRuntime(services.network, library, clock=clock, chance=own.fork("runtime"))
     return AgentNode(
         NodeParts(
             cluster=cluster,
             name=name,
             epoch=epoch,
             transport=transport,
-            runtime=EmulatedRuntime(services.network, library, clock=clock, chance=own.fork("runtime")),
+            runtime=ChosenRuntime(emulated, {"process": processes} if processes is not None else {}),
             services=services,
             owns_services=owns_services,
             view=view,

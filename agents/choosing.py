@@ -1,0 +1,76 @@
+"""Two runtimes as one: each pod has its containers run by the one that it chose.
+
+A pod chooses with the annotation `kubemu.dev/runtime: process`, or with a RuntimeClass whose name is that of
+the runtime; the others are emulated. Divergence: a RuntimeClass's handler is not looked up, its name stands
+for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from agents.disk import Disk
+from agents.runtime import Container, Exit, Launch, PulledImage, Runtime
+from broker.supervision import Tasks
+from cluster.api.objects import Object
+
+ANNOTATION = "kubemu.dev/runtime"
+
+
+class ChosenRuntime:
+    """Implements `agents.runtime.Runtime`. The others are made when the first pod wants them."""
+
+    def __init__(self, default: Runtime, others: Mapping[str, Callable[[], Runtime]]) -> None:
+        self._default = default
+        self._others = others
+        self._made: dict[str, Runtime] = {}
+        self._tasks = Tasks()
+
+    def of(self, pod: Object) -> Runtime:
+        annotations = pod["metadata"].get("annotations")
+        wanted = annotations.get(ANNOTATION) if annotations else None
+        wanted = wanted or pod["spec"].get("runtimeClassName")
+        if not wanted or wanted not in self._others:
+            return self._default
+        if wanted not in self._made:
+            runtime = self._made[wanted] = self._others[wanted]()
+            self._tasks.start(f"runtime {wanted}", runtime.failed())
+        return self._made[wanted]
+
+    def _all(self) -> list[Runtime]:
+        return [self._default, *self._made.values()]
+
+    def disk(self, pod: Object) -> Disk:
+        return self.of(pod).disk(pod)
+
+    def needs_files(self, launch: Launch) -> bool:
+        return self.of(launch.pod).needs_files(launch)
+
+    async def pull(self, image: str, *, pod: Object) -> PulledImage:
+        return await self.of(pod).pull(image, pod=pod)
+
+    def has_image(self, image: str) -> bool:
+        return any(runtime.has_image(image) for runtime in self._all())
+
+    def images(self) -> list[Object]:
+        """Without repetitions."""
+        if not self._made:
+            return self._default.images()
+        found = {image["names"][-1]: image for runtime in self._all()[::-1] for image in runtime.images()}
+        return list(found.values())
+
+    async def start(self, launch: Launch, on_exit: Callable[[Exit], None]) -> Container:
+        return await self.of(launch.pod).start(launch, on_exit)
+
+    def forget(self, uid: str) -> None:
+        for runtime in self._all():
+            runtime.forget(uid)
+
+    async def failed(self) -> None:
+        self._tasks.start("default runtime", self._default.failed())
+        await self._tasks.failed()
+
+    async def close(self) -> None:
+        for runtime in self._all():
+            await runtime.close()
+        await self._tasks.close()

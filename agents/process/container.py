@@ -1,0 +1,229 @@
+"""A container whose command really runs, as processes of this machine.
+
+Its memory limit is watched, not enforced by the kernel: a container that exceeds it is killed at the next
+look and shows OOMKilled. It dies with the agent, by the parent-death signal of its namespace's first process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from agents.emulated.execution import EmulatedExecution
+from agents.emulated.log import ContainerLog
+from agents.process import usage
+from agents.process.child import Child
+from agents.process.isolation import Identity, Root, unsharing
+from agents.runtime import Answer, ExecProblem, Exit, Launch, LogLine, Usage
+from agents.termination import with_message
+from broker.clock import Clock
+from broker.supervision import Tasks, settled
+from cluster.api import quantity
+
+MEMORY_LOOK_S = 0.25
+
+
+class Attached(EmulatedExecution):
+    """Somebody at the container's own process."""
+
+    def __init__(self, main: Child, stdin: bool) -> None:
+        super().__init__(stdin=None, tty=False)
+        self._main = main
+        self._stdin = stdin
+
+    async def write(self, data: bytes) -> None:
+        if self._stdin:
+            await self._main.write(data)
+
+    async def end_input(self) -> None:
+        if self._stdin:
+            await self._main.end_input()
+
+    def resize(self, columns: int, rows: int) -> None:
+        self._main.resize(columns, rows)
+
+
+class ProcessContainer:
+    """Implements `agents.runtime.Container`."""
+
+    def __init__(
+        self,
+        id: str,
+        launch: Launch,
+        root: Root,
+        *,
+        environment: Mapping[str, str],
+        identity: Identity,
+        hostname: str,
+        clock: Clock,
+        tasks: Tasks,
+        on_exit: Callable[[Exit], None],
+    ) -> None:
+        self.id = id
+        self._launch = launch
+        self._root = root
+        self._environment = environment
+        self._identity = identity
+        self._hostname = hostname
+        self._clock = clock
+        self._tasks = tasks
+        self._on_exit = on_exit
+        self._directory = launch.container.get("workingDir") or "/"
+        self._log = ContainerLog(clock.now)
+        self._main = Child(tasks)
+        self._attached: list[Attached] = []
+        self._children: dict[Child, None] = {}
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._kill_at = float("inf")
+        self._out_of_memory = False
+        self._seen = (0.0, 0.0)
+        """CPU seconds and the time of the last look."""
+        limits = (launch.container.get("resources") or {}).get("limits") or {}
+        self._memory_limit = quantity.parse(limits["memory"]).value() if "memory" in limits else None
+        self._timer: asyncio.TimerHandle | None = None
+        self._kill_timer: asyncio.TimerHandle | None = None
+
+    async def start(self, words: Sequence[str]) -> None:
+        """Raises OSError."""
+        spec = self._launch.container
+        await self._main.start(
+            self._root.command(words, self._directory, self._identity, self._hostname),
+            environment=self._environment,
+            directory=self._place(),
+            stdin=bool(spec.get("stdin")),
+            tty=bool(spec.get("tty")),
+        )
+        self._seen = (0.0, self._clock.monotonic())
+        self._tasks.start(f"run {self.id}", self._follow_main())
+        if self._memory_limit is not None:
+            self._watch_memory()
+
+    def _place(self) -> Path | None:
+        return None if unsharing() else self._root.directory(self._directory)
+
+    async def _follow_main(self) -> None:
+        while (written := await self._main.read()) is not None:
+            stream, data = written
+            self._log.write(stream, data.decode(errors="replace"))
+            for attached in self._attached:
+                attached.offer(stream, data)
+        await self._finish(await self._main.wait())
+
+    async def _finish(self, code: int) -> None:
+        for timer in (self._timer, self._kill_timer):
+            if timer is not None:
+                timer.cancel()
+        self._main.signal_group(signal.SIGKILL)
+        self._log.close()
+        for attached in self._attached:
+            attached.ended(code)
+        for child in list(self._children):
+            await child.kill()
+        if self._ended.done():
+            return
+        self._ended.set_result(None)
+        reason = "OOMKilled" if self._out_of_memory else "Error" if code else "Completed"
+        exit = Exit(code=code, reason=reason)
+        self._on_exit(with_message(exit, self._launch.container, self._read_message, self._log.lines()))
+
+    def _read_message(self, path: str) -> bytes:
+        return (self._root.directory(str(Path(path).parent)) / Path(path).name).read_bytes()
+
+    def _watch_memory(self) -> None:
+        if self._ended.done():
+            return
+        assert self._memory_limit is not None
+        if usage.memory_bytes(self._pids()) > self._memory_limit:
+            self._out_of_memory = True
+            self._kill()
+            return
+        self._timer = asyncio.get_running_loop().call_later(MEMORY_LOOK_S, self._watch_memory)
+
+    def _pids(self) -> list[int]:
+        return usage.tree(self._first()) if not self._ended.done() else []
+
+    def _first(self) -> int:
+        """The container's own process, below the one that opened its namespaces."""
+        below = usage.children(self._main.pid) if unsharing() else []
+        return below[0] if below else self._main.pid
+
+    def _kill(self) -> None:
+        usage.send(self._first(), signal.SIGKILL)
+        self._main.signal(signal.SIGKILL)
+        self._main.signal_group(signal.SIGKILL)
+
+    async def stop(self, grace_s: float) -> None:
+        if self._ended.done():
+            return
+        now = self._clock.monotonic()
+        first_time = self._kill_at == float("inf")
+        if now + grace_s < self._kill_at:
+            self._kill_at = now + grace_s
+            if self._kill_timer is not None:
+                self._kill_timer.cancel()
+            if grace_s > 0:
+                self._kill_timer = asyncio.get_running_loop().call_later(grace_s, self._kill)
+            else:
+                self._kill()
+        if first_time and grace_s > 0:
+            usage.send(self._first(), signal.SIGTERM)
+        await settled(self._ended)
+
+    async def execute(self, command: Sequence[str], *, timeout_s: float | None) -> tuple[int, bytes]:
+        execution = await self.begin(command, stdin=False, tty=False)
+        output = bytearray()
+        try:
+            async with asyncio.timeout(timeout_s):
+                while (written := await execution.read()) is not None:
+                    output += written[1]
+                return await execution.wait(), bytes(output)
+        finally:
+            await execution.kill()
+            self._children.pop(execution, None)
+
+    async def begin(self, command: Sequence[str], *, stdin: bool, tty: bool) -> Child:
+        if self._ended.done():
+            raise ExecProblem("container is not running")
+        child = Child(self._tasks)
+        words = self._root.entering(self._first(), command, self._directory, self._identity)
+        try:
+            await child.start(
+                words, environment=self._environment, directory=self._place(), stdin=stdin, tty=tty
+            )
+        except OSError as error:
+            why = f'exec: "{command[0] if command else ""}": {(error.strerror or str(error)).lower()}'
+            raise ExecProblem(f"failed to exec in container: {why}") from error
+        self._children[child] = None
+        return child
+
+    def attach(self, *, stdin: bool, tty: bool) -> Attached:
+        attached = Attached(self._main, stdin)
+        if self._ended.done():
+            attached.ended(0)
+        else:
+            self._attached.append(attached)
+            attached.when_done(lambda: self._attached.remove(attached))
+        return attached
+
+    def usage(self) -> Usage:
+        pids = self._pids()
+        now, spent = self._clock.monotonic(), usage.cpu_seconds(pids)
+        before, at = self._seen
+        self._seen = (spent, now)
+        cores = max(spent - before, 0.0) / (now - at) if now > at else 0.0
+        return Usage(cpu_cores=cores, memory_bytes=usage.memory_bytes(pids))
+
+    def probe_answer(self, kind: str) -> Answer | None:
+        return None
+
+    def behave(self, behaviour: Mapping[str, Any]) -> None:
+        """Real programs behave as they do."""
+
+    def logs(self) -> Sequence[LogLine]:
+        return self._log.lines()
+
+    def follow(self) -> AsyncIterator[LogLine]:
+        return self._log.follow()

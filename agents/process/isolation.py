@@ -1,0 +1,179 @@
+"""How a container's process is set apart from the machine: mount, process and host name namespaces.
+
+The process sees the machine's own programs under a root of its own: a directory whose entries are links into
+`/.host`, where the machine's root is mounted, with own /etc, /tmp, /run and /var, and the volumes mounted at
+their paths. Everything is undone by the end of the namespace; nothing of the machine is written.
+
+Where the machine grants no namespaces (no root, no user namespaces) processes run directly on it: the same
+directory stands in `KUBEMU_ROOT`, volumes are links in it, and the working directory is inside. That is an
+emulation of a container, not a protection from it. Divergence: the network is the machine's own in any case;
+`KUBEMU_POD_IP` tells the address to listen on. CPU limits are not enforced, users need an agent with root.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from agents.files import DirectoryFiles
+from agents.runtime import Mount
+
+HOST = ".host"
+_OWN = ("etc", "var", "dev")
+"""Directories made of links, so that single files in them can differ."""
+_EMPTY = {"tmp": 0o1777, "run": 0o755, "proc": 0o555, HOST: 0o755}
+TRIAL_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Whose process it is."""
+
+    user: int = 0
+    group: int = 0
+    groups: Sequence[int] = ()
+
+
+@cache
+def unsharing() -> tuple[str, ...]:
+    """The command that opens the namespaces; empty where the machine does not grant them."""
+    wanted = ("--mount", "--pid", "--uts", "--fork", "--kill-child=KILL")
+    if shutil.which("unshare") is None or shutil.which("nsenter") is None or shutil.which("setpriv") is None:
+        return ()
+    user = () if os.geteuid() == 0 else ("--map-root-user",)
+    trial = ["unshare", *user, *wanted, "mount", "--rbind", "/", "/mnt"]
+    try:
+        done = subprocess.run(trial, capture_output=True, timeout=TRIAL_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return ("unshare", *user, *wanted) if done.returncode == 0 else ()
+
+
+class Root:
+    """A container's root directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._binds: list[tuple[Path, Path, bool]] = []
+
+    def make(self, files: dict[str, str]) -> None:
+        """`files`: path → text, of the container's own."""
+        self.path.mkdir(parents=True)
+        for name in sorted(os.listdir("/")):
+            if name not in _EMPTY:
+                (self.path / name).symlink_to(f"/{HOST}/{name}")
+        for name, mode in _EMPTY.items():
+            (self.path / name).mkdir()
+            (self.path / name).chmod(mode)
+        for name in _OWN:
+            self._claim(f"/{name}")
+        for path, text in files.items():
+            self.write(path, text)
+
+    def write(self, path: str, text: str) -> Path:
+        place = self._claim(os.path.dirname(path)) / os.path.basename(path)
+        place.unlink(missing_ok=True)
+        place.write_text(text)
+        return place
+
+    def mount(self, mount: Mount) -> None:
+        """Books a volume. What it hides in the machine's directories is hidden for this container only."""
+        assert isinstance(mount.files, DirectoryFiles)
+        source = mount.files.real(mount.sub_path or "/").resolve()
+        if not source.exists():
+            source.mkdir(parents=True)
+        place = self._claim(os.path.dirname(os.path.normpath(mount.path))) / os.path.basename(
+            os.path.normpath(mount.path)
+        )
+        if place.is_symlink():
+            place.unlink()
+        if not unsharing():
+            if place.is_dir():
+                shutil.rmtree(place)
+            place.symlink_to(source)
+        elif source.is_dir():
+            place.mkdir(exist_ok=True)
+        else:
+            place.touch()
+        self._binds.append((source, place, mount.read_only))
+
+    def ensure(self, path: str) -> None:
+        """A directory that the machine may have already."""
+        if not Path(path).is_dir():
+            self._claim(path)
+
+    def directory(self, path: str) -> Path:
+        """A directory that is there afterwards."""
+        return self._claim(path)
+
+    def _claim(self, path: str, links: int = 0) -> Path:
+        """Makes every directory on the way the container's own, filled with links to the machine's."""
+        parts = [part for part in path.split("/") if part]
+        here = self.path
+        for position, part in enumerate(parts):
+            place = here / part
+            if place.is_symlink():
+                target = os.readlink(place)
+                real = (
+                    Path("/") / target.removeprefix(f"/{HOST}/") if target.startswith(f"/{HOST}/") else None
+                )
+                if real is None or (real.is_symlink() and links < 40):
+                    link = target if real is None else os.readlink(real)
+                    inner = os.path.join("/", *parts[:position], link, *parts[position + 1 :])
+                    return self._claim(os.path.normpath(inner), links + 1)
+                place.unlink()
+                place.mkdir()
+                if real.is_dir():
+                    for name in sorted(os.listdir(real)):
+                        (place / name).symlink_to(f"/{HOST}{real}/{name}")
+            elif not place.exists():
+                place.mkdir()
+            here = place
+        return here
+
+    def command(self, words: Sequence[str], directory: str, identity: Identity, hostname: str) -> list[str]:
+        """What is run on the machine to run `words` in the container."""
+        if not unsharing():
+            return list(words)
+        root = shlex.quote(str(self.path))
+        steps = [
+            f"hostname {shlex.quote(hostname)} 2>/dev/null || :",
+            f"mount --rbind / {root}/{HOST}",
+            f"mount -t proc proc {root}/proc 2>/dev/null || mount --rbind /proc {root}/proc",
+        ]
+        for source, place, read_only in self._binds:
+            steps.append(f"mount --bind {shlex.quote(str(source))} {shlex.quote(str(place))}")
+            if read_only:
+                steps.append(f"mount -o remount,bind,ro {shlex.quote(str(place))}")
+        inner = ["chroot", str(self.path), *_as(identity), *_inside(directory, words)]
+        script = "\n".join(["set -e", *steps, f"exec {shlex.join(inner)}"])
+        return ["setpriv", "--pdeathsig", "KILL", *unsharing(), "sh", "-c", script]
+
+    def entering(self, pid: int, words: Sequence[str], directory: str, identity: Identity) -> list[str]:
+        """As `command`, into the namespaces of a process that runs there."""
+        if not unsharing():
+            return list(words)
+        user = ["--user", "--preserve-credentials"] if os.geteuid() != 0 else []
+        enter = ["nsenter", "--target", str(pid), *user, "--mount", "--pid", "--uts", "--root"]
+        return ["setpriv", "--pdeathsig", "KILL", *enter, *_as(identity), *_inside(directory, words)]
+
+
+def _as(identity: Identity) -> list[str]:
+    if os.geteuid() != 0 or not (identity.user or identity.group or identity.groups):
+        return []
+    groups = ",".join(map(str, identity.groups))
+    extra = ["--groups", groups] if groups else ["--clear-groups"]
+    return [
+        "setpriv", "--reuid", str(identity.user), "--regid", str(identity.group), *extra,
+        "--pdeathsig", "KILL",
+    ]  # fmt: skip
+
+
+def _inside(directory: str, words: Sequence[str]) -> list[str]:
+    return ["sh", "-c", 'cd "$0" && exec "$@"', directory, *words]

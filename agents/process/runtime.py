@@ -1,0 +1,154 @@
+"""The process runtime: containers whose commands run as processes of this machine.
+
+Images are not pulled: a container finds the machine's own programs. A container without a command runs its
+image's shell where the image is known to be one, else it can't be started.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from agents import images
+from agents.behaviour import Library
+from agents.disk import DirectoryDisk
+from agents.emulated.rootfs import user_of
+from agents.etcfiles import etc_files, hostname
+from agents.process.container import ProcessContainer
+from agents.process.isolation import Identity, Root
+from agents.runtime import Exit, ImageError, Launch, PulledImage
+from agents.termination import DEFAULT_PATH
+from broker.chance import Chance
+from broker.clock import Clock
+from broker.supervision import Tasks
+from cluster.api.objects import Object
+
+NAME = "process"
+IMAGE_BYTES = 1_000_000
+
+
+class ProcessRuntime:
+    """Implements `agents.runtime.Runtime`."""
+
+    def __init__(self, library: Library, *, cluster: str, clock: Clock, chance: Chance) -> None:
+        self._library = library
+        self._clock = clock
+        self._chance = chance
+        self._tasks = Tasks()
+        self._images: dict[str, None] = {}
+        self._shared = Path(tempfile.gettempdir()) / f"kubemu-{cluster}-volumes"
+        self._home: Path | None = None
+        self._disk: DirectoryDisk | None = None
+        self._containers: dict[str, ProcessContainer] = {}
+
+    def disk(self, pod: Object) -> DirectoryDisk:
+        if self._disk is None:
+            self._home = Path(tempfile.mkdtemp(prefix="kubemu-"))
+            self._home.chmod(0o755)
+            self._disk = DirectoryDisk(self._home, self._shared)
+        return self._disk
+
+    def needs_files(self, launch: Launch) -> bool:
+        return True
+
+    async def pull(self, image: str, *, pod: Object) -> PulledImage:
+        if not images.valid(image):
+            why = f'couldn\'t parse image name "{image}": invalid reference format'
+            raise ImageError("InvalidImageName", f'Failed to apply default image tag "{image}": {why}')
+        failure = self._library.of(image).pull_error
+        if failure is not None:
+            raise ImageError(failure.reason, failure.message)
+        self._images[images.full_reference(image)] = None
+        return PulledImage(id=images.image_id(image), size_bytes=IMAGE_BYTES)
+
+    def has_image(self, image: str) -> bool:
+        return images.full_reference(image) in self._images
+
+    def images(self) -> list[Object]:
+        return [{"names": [images.image_id(name), name], "sizeBytes": IMAGE_BYTES} for name in self._images]
+
+    async def start(self, launch: Launch, on_exit: Callable[[Exit], None]) -> ProcessContainer:
+        words = self._words(launch)
+        identity = f"{NAME}://" + (self._chance.uuid() + self._chance.uuid()).replace("-", "")
+        self.disk(launch.pod)
+        assert self._home is not None
+        root = Root(self._home / "roots" / identity.rpartition("/")[2])
+        root.make(etc_files(launch.pod, launch.place))
+        for mount in sorted(launch.volumes.mounts(), key=lambda mount: mount.path):
+            root.mount(mount)
+        message = root.write(launch.container.get("terminationMessagePath") or DEFAULT_PATH, "")
+        message.chmod(0o666)
+        user, group, groups = user_of(launch.pod, launch.container)
+        directory = launch.container.get("workingDir") or "/"
+        root.ensure(directory)
+
+        def ended(exit: Exit) -> None:
+            self._containers.pop(identity, None)
+            shutil.rmtree(root.path, ignore_errors=True)
+            on_exit(exit)
+
+        container = ProcessContainer(
+            identity,
+            launch,
+            root,
+            environment=self._environment(launch, root, user),
+            identity=Identity(user=user, group=group, groups=groups),
+            hostname=hostname(launch.pod),
+            clock=self._clock,
+            tasks=self._tasks,
+            on_exit=ended,
+        )
+        try:
+            await container.start(words)
+        except OSError as error:
+            raise RuntimeError(_cannot_run(words[0], (error.strerror or str(error)).lower())) from error
+        self._containers[identity] = container
+        return container
+
+    def _words(self, launch: Launch) -> list[str]:
+        """Raises RuntimeError."""
+        spec = launch.container
+        command, args = list(spec.get("command") or ()), list(spec.get("args") or ())
+        profile = self._library.of(spec.get("image", ""))
+        if not command and profile.shell:
+            command, args = args or list(profile.command), []
+        if not command:
+            raise RuntimeError("no command specified")
+        path = launch.environment.get("PATH") or os.environ.get("PATH", "")
+        mounted = any(command[0].startswith(m["mountPath"]) for m in spec.get("volumeMounts", ()))
+        if not mounted and shutil.which(command[0], path=path) is None:
+            why = "no such file or directory" if "/" in command[0] else "executable file not found in $PATH"
+            raise RuntimeError(_cannot_run(command[0], why))
+        return command + args
+
+    def _environment(self, launch: Launch, root: Root, user: int) -> Mapping[str, str]:
+        return {
+            "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+            "HOME": "/root" if user == 0 else "/",
+            "HOSTNAME": hostname(launch.pod),
+            "KUBEMU_ROOT": str(root.path),
+            "KUBEMU_POD_IP": launch.pod_ip,
+            **launch.environment,
+        }
+
+    def forget(self, uid: str) -> None:
+        if self._disk is not None:
+            self._disk.discard(uid)
+
+    async def failed(self) -> None:
+        await self._tasks.failed()
+
+    async def close(self) -> None:
+        for container in list(self._containers.values()):
+            await container.stop(0.0)
+        await self._tasks.close()
+        if self._home is not None:
+            shutil.rmtree(self._home, ignore_errors=True)
+
+
+def _cannot_run(name: str, why: str) -> str:
+    start = "failed to create containerd task: failed to create shim task: OCI runtime create failed"
+    return f'{start}: unable to start container process: exec: "{name}": {why}: unknown'
