@@ -28,11 +28,13 @@ from cluster.server.auth.identity import Identity
 from cluster.server.auth.tokens import SigningKey
 from cluster.server.bootstrap import bootstrap_objects, dns_address
 from cluster.server.custom.definitions import Definitions
+from cluster.server.extension import Extension
 from cluster.server.flowcontrol import bootstrap_flow_control
 from cluster.server.gateway import Gateway
 from cluster.server.local import LocalClient
 from cluster.server.usage import Usage
 from cluster.server.verbs import Verbs
+from cluster.server.webhooks.caller import HttpsCaller
 from cluster.settings import DEFAULT_PORT, Settings
 from cluster.store.journal import Journal
 from cluster.store.store import Store
@@ -123,6 +125,15 @@ class ControlPlane:
             clock=clock,
             log=log.bind(component="definitions"),
         )
+        admission = self.verbs.environment.admission
+        self.extension = Extension(
+            admission,
+            admission.setting,
+            self.client(ADMINISTRATOR),
+            self.identity.authorizer,
+            HttpsCaller(self.store),
+            log=log.bind(component="admission"),
+        )
         self.system = ActorSystem(clock=clock, chance=chance.fork("actors"), log=log)
         self._running_scheduler: Scheduler | None = None
         self._tasks = Tasks()
@@ -155,6 +166,7 @@ class ControlPlane:
         await bootstrap_policy(administrator, self.store)
         await bootstrap_flow_control(administrator)
         await self.definitions.start()
+        self.extension.start()
         await self.gateway.start()
         self.system.spawn("informers", lambda: Background(self.world))
         for name, factory in all_controllers(self.world):
@@ -164,11 +176,13 @@ class ControlPlane:
         self._tasks.start("gateway-failure", self.gateway.failed())
         self._tasks.start("actors-failure", self.system.failed())
         self._tasks.start("definitions-failure", self.definitions.failed())
+        self._tasks.start("extension-failure", self.extension.failed())
 
     async def stop(self) -> None:
         """Everything written is durable afterwards."""
         await self._tasks.close()
         await self.system.stop()
+        await self.extension.stop()
         await self.definitions.stop()
         await self.gateway.stop()
         self.verbs.close()

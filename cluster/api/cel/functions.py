@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cluster.api.cel import lists, networks, quantities, strings, versions
 from cluster.api.cel.errors import EvalError
 from cluster.api.cel.times import duration_of, shown_duration, shown_timestamp, timestamp_of
-from cluster.api.cel.values import NONE, Optional, TypeValue, UInt, type_of
+from cluster.api.cel.values import NONE, Optional, Receiver, TypeValue, UInt, type_of
 
 _OVERLOAD = "no such overload"
 
@@ -153,6 +153,21 @@ def _value(optional: Any) -> Any:
     return optional.value
 
 
+_RECEIVED = (
+    "allowed", "check", "errored", "group", "name", "namespace", "path", "reason", "resource",
+    "serviceAccount", "subresource",
+)  # fmt: skip
+
+
+def _received(name: str) -> Callable[..., Any]:
+    def call(receiver: Any, *arguments: Any) -> Any:
+        if not isinstance(receiver, Receiver):
+            raise EvalError(_OVERLOAD)
+        return getattr(receiver, name)(*arguments)
+
+    return call
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "size": _size,
     "int": _int,
@@ -180,6 +195,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "optional.none": lambda: NONE,
     "hasValue": lambda optional: optional.present,
     "value": _value,
+    **{name: _received(name) for name in _RECEIVED},
     **strings.FUNCTIONS,
     **lists.FUNCTIONS,
     **networks.FUNCTIONS,

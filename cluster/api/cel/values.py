@@ -24,6 +24,12 @@ class Optional:
 NONE = Optional()
 
 
+class Receiver:
+    """A value made outside, whose own methods are its functions in expressions (the authorizer)."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class TypeValue:
     name: str

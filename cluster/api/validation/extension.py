@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from cluster.api.cel.kinds import BOOL
 from cluster.api.custom.structural import check_schema
 from cluster.api.jsonpath import JsonPathError, compile_path
 from cluster.api.objects import Object
 from cluster.api.validation import formats
+from cluster.api.validation.policies import CONDITION_VARIABLES, check_expression
 from cluster.api.validation.report import Report
 from cluster.api.validation.selectors import validate_label_selector
 
@@ -64,6 +66,9 @@ def _validate_webhook(hook: Object, path: str, report: Report) -> None:
         if selector := hook.get(field):
             validate_label_selector(selector, f"{path}.{field}", report)
     report.one_of(f"{path}.reinvocationPolicy", hook.get("reinvocationPolicy"), _REINVOCATION, needed=False)
+    for index, condition in enumerate(hook.get("matchConditions") or ()):
+        here = f"{path}.matchConditions[{index}].expression"
+        check_expression(condition["expression"], here, CONDITION_VARIABLES, BOOL, report)
     _validate_client(hook.get("clientConfig") or {}, f"{path}.clientConfig", report)
 
 

@@ -17,6 +17,7 @@ from cluster.api.validation import (
     networking,
     pod_updates,
     pods,
+    policies,
     services,
     storage,
     workloads,
@@ -64,6 +65,8 @@ ON_CREATE: dict[str, OnCreate] = {
     kinds.MUTATING_WEBHOOK_CONFIGURATIONS.schema: extension.validate_webhooks,
     kinds.VALIDATING_WEBHOOK_CONFIGURATIONS.schema: extension.validate_webhooks,
     kinds.CUSTOM_RESOURCE_DEFINITIONS.schema: extension.validate_definition,
+    kinds.VALIDATING_ADMISSION_POLICIES.schema: policies.validate_policy,
+    kinds.VALIDATING_ADMISSION_POLICY_BINDINGS.schema: policies.validate_binding,
 }
 
 ON_UPDATE: dict[str, OnUpdate] = {

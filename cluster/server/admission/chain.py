@@ -57,6 +57,11 @@ class Chain:
         self.mutating_webhooks: Webhooks | None = None
         self.validating_webhooks: Webhooks | None = None
 
+    @property
+    def setting(self) -> Setting:
+        """What the steps are given."""
+        return self._setting
+
     def awaits_account(self, request: Request) -> bool:
         """True while the pod's default service account is still to be made."""
         return self._accounts and awaits_default_account(self._setting, request)

@@ -1,0 +1,94 @@
+"""What clients may add to admission, put together: webhooks and policies.
+
+The admission chain calls them only while any are stored, so that without them writes cost nothing more.
+A policy's status is kept by a task here, as Kubernetes' controller for it would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from structlog.typing import FilteringBoundLogger
+
+from broker.supervision import Tasks
+from cluster.api.client import ApiClient
+from cluster.api.errors import ApiError
+from cluster.api.kinds import VALIDATING_ADMISSION_POLICIES
+from cluster.server.admission.chain import Chain
+from cluster.server.admission.request import Request, Setting
+from cluster.server.auth.attributes import Authorizer
+from cluster.server.policy.authorizer import AuthorizerValue
+from cluster.server.policy.checking import status_of
+from cluster.server.policy.evaluation import BINDINGS, POLICIES, Policies
+from cluster.server.webhooks.caller import Caller
+from cluster.server.webhooks.dispatch import MUTATING, VALIDATING, Webhooks
+from cluster.store.entry import Change
+
+_FOLLOWED = frozenset((BINDINGS, MUTATING, POLICIES, VALIDATING))
+
+
+class Extension:
+    def __init__(
+        self,
+        chain: Chain,
+        setting: Setting,
+        client: ApiClient,
+        authorizer: Authorizer,
+        caller: Caller,
+        *,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._chain = chain
+        self._setting = setting
+        self._client = client
+        self._caller = caller
+        self._log = log
+        self._webhooks = Webhooks(setting, caller, log)
+        self._policies = Policies(setting, lambda request: AuthorizerValue(authorizer, request.call.user))
+        self._due = asyncio.Event()
+        self._tasks = Tasks()
+        self._unsubscribe = setting.store.subscribe(self._changed)
+
+    def start(self) -> None:
+        self._hook_in()
+        self._due.set()
+        self._tasks.start("policies", self._run())
+
+    async def stop(self) -> None:
+        self._unsubscribe()
+        await self._tasks.close()
+        await self._caller.close()
+
+    async def failed(self) -> None:
+        await self._tasks.failed()
+
+    def _changed(self, batch: Sequence[Change]) -> None:
+        if any(change.entry.qualified in _FOLLOWED for change in batch):
+            self._hook_in()
+            self._due.set()
+
+    def _hook_in(self) -> None:
+        count = self._setting.store.count
+        self._chain.mutating_webhooks = self._webhooks.mutate if count(MUTATING) else None
+        needed = count(VALIDATING) or count(BINDINGS)
+        self._chain.validating_webhooks = self._validate if needed else None
+
+    async def _validate(self, request: Request) -> None:
+        self._policies.validate(request)
+        await self._webhooks.validate(request)
+
+    async def _run(self) -> None:
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            for entry in list(self._setting.store.list(POLICIES)):
+                policy = entry.object
+                status = status_of(self._setting.registry, policy)
+                if status == policy.get("status"):
+                    continue
+                body = {**policy, "metadata": dict(policy["metadata"]), "status": status}
+                try:
+                    await self._client.update(VALIDATING_ADMISSION_POLICIES, body, subresource="status")
+                except ApiError as error:
+                    self._log.info("policy status not written", policy=entry.key.name, error=error.message)

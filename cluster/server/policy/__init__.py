@@ -1,0 +1,1 @@
+"""ValidatingAdmissionPolicy: rules about writes, in expressions that the server evaluates itself."""

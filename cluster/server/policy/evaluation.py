@@ -1,0 +1,238 @@
+"""ValidatingAdmissionPolicies and their bindings: what they say of one write.
+
+Divergence: audit annotations and the Audit action go nowhere, as there is no audit log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.api.cel import Budget, CompileError, EvalError, Program, compile_untyped
+from cluster.api.errors import ApiError, forbidden
+from cluster.api.kinds import VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS
+from cluster.api.objects import Key, Object
+from cluster.api.resource import Resource
+from cluster.api.selectors import of_object_form
+from cluster.api.validation.policies import VARIABLES
+from cluster.server.admission.request import Request, Setting
+from cluster.server.policy.authorizer import AuthorizerValue
+from cluster.server.webhooks.conditions import ConditionFailed, conditions_met
+from cluster.server.webhooks.matching import EXEMPT, matched_version, selected
+from cluster.server.webhooks.review import attributes_of, error_of
+
+POLICIES = VALIDATING_ADMISSION_POLICIES.qualified
+BINDINGS = VALIDATING_ADMISSION_POLICY_BINDINGS.qualified
+_CODES = {"Unauthorized": 401, "Forbidden": 403, "RequestEntityTooLarge": 413, "Invalid": 422}
+_BUDGET = 10_000_000
+"""Steps for all expressions of one policy."""
+
+MakeAuthorizer = Callable[[Request], AuthorizerValue]
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    message: str
+    reason: str = "Invalid"
+
+
+class Policies:
+    def __init__(self, setting: Setting, make_authorizer: MakeAuthorizer) -> None:
+        self._setting = setting
+        self._make_authorizer = make_authorizer
+
+    def validate(self, request: Request) -> None:
+        """Raises for a denied write; warnings go into the call."""
+        if request.qualified in EXEMPT:
+            return
+        store = self._setting.store
+        for entry in store.list(BINDINGS):
+            binding = entry.object
+            found = store.get(POLICIES, Key("", binding["spec"].get("policyName", "")))
+            if found is not None:
+                self._apply(request, found.object, binding)
+
+    def _apply(self, request: Request, policy: Object, binding: Object) -> None:
+        version = self._matched(request, policy["spec"].get("matchConstraints") or {})
+        if version is None:
+            return
+        narrower = binding["spec"].get("matchResources")
+        if narrower and not self._also_matched(request, narrower):
+            return
+        for finding in self._findings(request, policy, binding, version):
+            self._act(request, policy, binding, finding)
+
+    def _matched(self, request: Request, wanted: Mapping[str, Any]) -> Resource | None:
+        equivalent = wanted.get("matchPolicy", "Equivalent") == "Equivalent"
+        excluded = wanted.get("excludeResourceRules") or ()
+        if excluded and matched_version(self._setting, request, excluded, equivalent=equivalent):
+            return None
+        rules = wanted.get("resourceRules") or ()
+        version = matched_version(self._setting, request, rules, equivalent=equivalent)
+        return version if version is not None and selected(self._setting, request, wanted) else None
+
+    def _also_matched(self, request: Request, wanted: Mapping[str, Any]) -> bool:
+        """A binding without rules of its own narrows by its selectors only."""
+        if wanted.get("resourceRules") or wanted.get("excludeResourceRules"):
+            rules = wanted.get("resourceRules") or _EVERYTHING
+            return self._matched(request, {**wanted, "resourceRules": rules}) is not None
+        return selected(self._setting, request, wanted)
+
+    def _findings(
+        self, request: Request, policy: Object, binding: Object, version: Resource
+    ) -> Iterator[_Finding]:
+        spec = policy["spec"]
+        strict = spec.get("failurePolicy", "Fail") == "Fail"
+        scope = self._scope(request, version)
+        try:
+            if not conditions_met(spec.get("matchConditions") or (), scope):
+                return
+            parameters = self._parameters(request, spec, binding)
+        except (ConditionFailed, _Misconfigured) as failure:
+            if strict:
+                yield _Finding(str(failure))
+            return
+        for params in parameters:
+            yield from _broken(spec, {**scope, "params": params}, strict=strict)
+
+    def _scope(self, request: Request, version: Resource) -> dict[str, Any]:
+        convert, store = self._setting.registry.convert, self._setting.store
+        namespace = store.get("namespaces", Key("", request.namespace)) if request.namespace else None
+        old = request.old
+        return {
+            "object": convert(request.object, version) if request.object else None,
+            "oldObject": convert(dict(old), version) if old is not None else None,
+            "request": attributes_of(request, version),
+            "params": None,
+            "namespaceObject": None if namespace is None else namespace.object,
+            "authorizer": self._make_authorizer(request),
+            "variables": {},
+        }
+
+    def _parameters(self, request: Request, spec: Object, binding: Object) -> Sequence[Object | None]:
+        """One round of evaluation for each."""
+        kind, reference = spec.get("paramKind"), binding["spec"].get("paramRef")
+        if not kind or not reference:
+            return (None,)
+        resource = self._setting.registry.of_kind(kind["apiVersion"], kind["kind"])
+        if resource is None:
+            raise _Misconfigured(
+                "failed to configure policy: failed to find resource referenced by paramKind: "
+                f"'{kind['apiVersion']}, Kind={kind['kind']}'"
+            )
+        namespace = ""
+        if resource.namespaced:
+            namespace = reference.get("namespace") or request.namespace
+            if not namespace:
+                raise _Misconfigured(
+                    "failed to configure binding: cannot use namespaced paramRef in policy binding that "
+                    "matches cluster-scoped resources"
+                )
+        found = self._parameter_objects(resource, namespace, reference)
+        if not found and reference.get("parameterNotFoundAction", "Deny") == "Deny":
+            raise _Misconfigured(
+                "failed to configure binding: no params found for policy binding with `Deny` "
+                "parameterNotFoundAction"
+            )
+        return found
+
+    def _parameter_objects(
+        self, resource: Resource, namespace: str, reference: Mapping[str, Any]
+    ) -> list[Object]:
+        store = self._setting.store
+        qualified = self._setting.registry.storage_of(resource).qualified
+        if name := reference.get("name"):
+            entry = store.get(qualified, Key(namespace, name))
+            return [] if entry is None else [entry.object]
+        selector = of_object_form(reference.get("selector") or {})
+        return [
+            entry.object
+            for entry in store.list(qualified, namespace)
+            if selector.matches(entry.object["metadata"].get("labels"))
+        ]
+
+    def _act(self, request: Request, policy: Object, binding: Object, finding: _Finding) -> None:
+        names = f"'{policy['metadata']['name']}' with binding '{binding['metadata']['name']}'"
+        actions = binding["spec"].get("validationActions") or ("Deny",)
+        if "Warn" in actions:
+            request.call.warnings.append(
+                f"Validation failed for ValidatingAdmissionPolicy {names}: {finding.message}"
+            )
+        if "Deny" in actions:
+            said = f"ValidatingAdmissionPolicy {names} denied request: {finding.message}"
+            raise _denied(request, said, finding)
+
+
+class _Misconfigured(Exception):
+    pass
+
+
+_EVERYTHING = [
+    {"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*", "*/*"]}
+]  # fmt: skip
+
+
+def _broken(spec: Object, scope: dict[str, Any], *, strict: bool) -> Iterator[_Finding]:
+    """What the validations of a policy refuse."""
+    budget = Budget(_BUDGET)
+    scope["variables"] = _lazy_variables(spec.get("variables") or (), scope, budget)
+    for validation in spec.get("validations") or ():
+        expression = validation["expression"]
+        try:
+            if _program(expression)(scope, budget) is True:
+                continue
+        except (CompileError, EvalError) as error:
+            if strict:
+                yield _Finding(f"expression '{expression.strip()}' resulted in error: {error}")
+            continue
+        message = _message(validation, scope, budget) or f"failed expression: {expression.strip()}"
+        yield _Finding(message, validation.get("reason") or "Invalid")
+
+
+def _program(expression: str) -> Program:
+    return compile_untyped(expression, VARIABLES)
+
+
+def _message(validation: Mapping[str, Any], scope: Mapping[str, Any], budget: Budget) -> str:
+    text = validation.get("messageExpression")
+    if text:
+        try:
+            made = _program(text)(scope, budget)
+        except (CompileError, EvalError):
+            made = ""
+        if isinstance(made, str) and made.strip() and "\n" not in made:
+            return made.strip()
+    return str(validation.get("message") or "").strip()
+
+
+def _lazy_variables(
+    declared: Sequence[Mapping[str, Any]], scope: Mapping[str, Any], budget: Budget
+) -> dict[str, Callable[[], Any]]:
+    """Each is evaluated when it is first used, and may use those before it."""
+    known: dict[str, Callable[[], Any]] = {}
+    for variable in declared:
+        known[variable["name"]] = _Lazy(variable["expression"], {**scope, "variables": dict(known)}, budget)
+    return known
+
+
+class _Lazy:
+    def __init__(self, expression: str, scope: Mapping[str, Any], budget: Budget) -> None:
+        self._expression = expression
+        self._scope = scope
+        self._budget = budget
+        self._found: list[Any] = []
+
+    def __call__(self) -> Any:
+        if not self._found:
+            try:
+                self._found.append(_program(self._expression)(self._scope, self._budget))
+            except CompileError as error:
+                raise EvalError(str(error)) from None
+        return self._found[0]
+
+
+def _denied(request: Request, message: str, finding: _Finding) -> ApiError:
+    base = forbidden(request.call.resource, request.name, message)
+    details = {**base.details, "causes": [{"message": message}]}
+    return error_of(base.message, _CODES.get(finding.reason, 422), finding.reason, details)

@@ -1,0 +1,1 @@
+"""Admission webhooks: others' HTTPS servers that may change or refuse a write."""

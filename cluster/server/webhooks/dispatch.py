@@ -1,0 +1,162 @@
+"""Asks the webhooks that a write concerns: the mutating ones in turn, then the validating ones.
+
+With no configuration stored the admission chain has no webhooks at all, and writes stay synchronous.
+
+Divergence: validating webhooks are asked one after the other instead of at once; built-in mutating steps
+are not run again after a webhook's change; audit annotations go nowhere, as there is no audit log; a write
+to the scale subresource is shown as a write to its parent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from structlog.typing import FilteringBoundLogger
+
+from cluster.api import defaults, structure
+from cluster.api.errors import ApiError, InternalError, forbidden
+from cluster.api.kinds import MUTATING_WEBHOOK_CONFIGURATIONS, VALIDATING_WEBHOOK_CONFIGURATIONS
+from cluster.api.objects import Object, copy_of
+from cluster.api.patch import json_patch
+from cluster.api.resource import Resource
+from cluster.server.admission.request import Operation, Request, Setting
+from cluster.server.webhooks.caller import Caller, CallFailed
+from cluster.server.webhooks.conditions import ConditionFailed, conditions_met
+from cluster.server.webhooks.matching import EXEMPT, matched_version, selected
+from cluster.server.webhooks.review import (
+    BadAnswer,
+    attributes_of,
+    patch_of,
+    refusal,
+    response_of,
+    review_of,
+)
+
+MUTATING = MUTATING_WEBHOOK_CONFIGURATIONS.qualified
+VALIDATING = VALIDATING_WEBHOOK_CONFIGURATIONS.qualified
+_TIMEOUT_S = 10
+
+
+@dataclass(slots=True)
+class _Wanted:
+    hook: Mapping[str, Any]
+    version: Resource
+
+
+class Webhooks:
+    def __init__(self, setting: Setting, caller: Caller, log: FilteringBoundLogger) -> None:
+        self._setting = setting
+        self._caller = caller
+        self._log = log
+
+    def _hooks(self, qualified: str) -> Sequence[Mapping[str, Any]]:
+        found: list[Mapping[str, Any]] = []
+        for entry in self._setting.store.list(qualified):
+            found += entry.object.get("webhooks") or ()
+        return found
+
+    async def mutate(self, request: Request) -> None:
+        if request.qualified in EXEMPT:
+            return
+        asked: list[tuple[_Wanted, int]] = []
+        changes = 0
+        for hook in self._hooks(MUTATING):
+            wanted = self._wanted(request, hook)
+            if wanted is None:
+                continue
+            if await self._mutate_once(request, wanted):
+                changes += 1
+            asked.append((wanted, changes))
+        for wanted, seen in asked:
+            if wanted.hook.get("reinvocationPolicy") == "IfNeeded" and seen < changes:
+                await self._mutate_once(request, wanted)
+
+    async def validate(self, request: Request) -> None:
+        if request.qualified in EXEMPT:
+            return
+        for hook in self._hooks(VALIDATING):
+            wanted = self._wanted(request, hook)
+            if wanted is not None:
+                await self._ask(request, wanted)
+
+    def _wanted(self, request: Request, hook: Mapping[str, Any]) -> _Wanted | None:
+        equivalent = hook.get("matchPolicy", "Equivalent") == "Equivalent"
+        version = matched_version(self._setting, request, hook.get("rules") or (), equivalent=equivalent)
+        if version is None or not selected(self._setting, request, hook):
+            return None
+        conditions = hook.get("matchConditions")
+        if conditions:
+            convert = self._setting.registry.convert
+            old = request.old
+            variables = {
+                "object": convert(request.object, version) if request.object else None,
+                "oldObject": convert(dict(old), version) if old is not None else None,
+                "request": attributes_of(request, version),
+                "authorizer": None,
+            }
+            try:
+                if not conditions_met(conditions, variables):
+                    return None
+            except ConditionFailed as failure:
+                if hook.get("failurePolicy", "Fail") == "Ignore":
+                    return None
+                raise forbidden(request.call.resource, request.name, str(failure)) from None
+        return _Wanted(hook, version)
+
+    async def _mutate_once(self, request: Request, wanted: _Wanted) -> bool:
+        """Whether the object is another one now."""
+        response = await self._ask(request, wanted)
+        if response is None or request.operation is Operation.DELETE:
+            return False
+        try:
+            patch = patch_of(response)
+        except BadAnswer as error:
+            self._failed(wanted.hook, str(error))
+            return False
+        if patch is None:
+            return False
+        before = request.object
+        shown = self._setting.registry.convert(before, wanted.version)
+        request.object = self._taken_in(request, wanted.version, json_patch(copy_of(shown), patch))
+        return request.object != before
+
+    def _taken_in(self, request: Request, version: Resource, patched: Object) -> Object:
+        """A webhook's version of the object, in the form in which it is stored."""
+        custom = self._setting.registry.custom_of(version)
+        type_ = None if custom is None else custom.type
+        obj = structure.decode(version, patched, "Ignore", type_=type_)[0]
+        defaults.apply(version, obj, type_)
+        return self._setting.registry.convert(obj, request.resource)
+
+    async def _ask(self, request: Request, wanted: _Wanted) -> Mapping[str, Any] | None:
+        """The response of an allowing webhook; None for one that failed and may. Raises ApiError."""
+        hook, name = wanted.hook, wanted.hook["name"]
+        uid = self._setting.chance.uuid()
+        review = review_of(self._setting, request, wanted.version, uid)
+        try:
+            answer = await self._caller.post(
+                hook["clientConfig"], review, hook.get("timeoutSeconds", _TIMEOUT_S)
+            )
+            response = response_of(name, answer, uid)
+        except (CallFailed, BadAnswer) as error:
+            why = f"failed to call webhook: {error}" if isinstance(error, CallFailed) else str(error)
+            self._failed(hook, why)
+            return None
+        request.call.warnings.extend(response.get("warnings") or ())
+        if not response.get("allowed"):
+            raise refusal(name, response)
+        return response
+
+    def _failed(self, hook: Mapping[str, Any], why: str) -> None:
+        """Raises, unless the webhook's failures are to be ignored."""
+        message = f'failed calling webhook "{hook["name"]}": {why}'
+        if hook.get("failurePolicy", "Fail") == "Ignore":
+            self._log.warning("webhook ignored", webhook=hook["name"], error=why)
+            return
+        raise _internal(message)
+
+
+def _internal(message: str) -> ApiError:
+    return InternalError(f"Internal error occurred: {message}", details={"causes": [{"message": message}]})
