@@ -21,7 +21,7 @@ from broker.cause import current_cause
 from broker.clock import Clock
 from cluster.api import kinds
 from cluster.api.client import ApiClient, PatchType
-from cluster.api.errors import ApiError, NotFound, TooManyRequests
+from cluster.api.errors import ApiError, NotFound, ServiceUnavailable, TooManyRequests
 from cluster.api.objects import Object, controller_of, timestamp
 from cluster.api.registry import Registry
 from scenarios import behaviours, load, reference, rollouts, steps
@@ -33,7 +33,7 @@ POLL_S = 0.1
 PATIENCE_S = 30.0
 """How long a step keeps trying while the API can't be reached (its process may just be restarting)."""
 
-UNREACHABLE = (OSError, asyncio.TimeoutError)
+UNREACHABLE = (OSError, asyncio.TimeoutError, ServiceUnavailable)
 
 
 class StepFailed(Exception):

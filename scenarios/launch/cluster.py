@@ -130,6 +130,10 @@ class LocalCluster:
     def broker_url(self) -> str:
         return self._broker.url if self._broker is not None else self.spec.broker_url
 
+    def password(self, user: str) -> str:
+        """A node's or the controller manager's, at the embedded broker."""
+        return self._passwords[user]
+
     @property
     def kubeconfig(self) -> Path:
         return self.directory / "kubeconfig"
