@@ -33,7 +33,7 @@ INGRESSES = "ingresses.networking.k8s.io"
 
 
 @dataclass(frozen=True, slots=True)
-class _Pod:
+class Pod:
     """What policies see of a pod."""
 
     ip: str
@@ -100,7 +100,7 @@ class Derived:
         self._any_policy = bool(policies)
         if not policies:
             return {}
-        world = _World(self._store)
+        world = World.of(self._store)
         resolved = [traffic_rules(policy, world) for policy in policies]
         return {("TrafficRules", _key(obj)): obj for obj in resolved}
 
@@ -124,23 +124,26 @@ def _key(obj: Object) -> Key:
     return Key(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
 
 
-class _World:
+class World:
     """Pods by namespace, and the namespaces' labels, at one moment."""
 
-    def __init__(self, store: Store) -> None:
-        self.namespaces: dict[str, dict[str, str]] = {
-            entry.key.name: entry.object["metadata"].get("labels") or {}
-            for entry in store.list("namespaces", "")
-        }
-        self.pods: dict[str, list[_Pod]] = {}
+    def __init__(self, namespaces: dict[str, dict[str, str]], pods: dict[str, list[Pod]]) -> None:
+        self.namespaces = namespaces
+        self.pods = pods
+
+    @classmethod
+    def of(cls, store: Store) -> World:
+        pods: dict[str, list[Pod]] = {}
         for entry in store.list("pods", ""):
             pod = entry.object
             _, ip, finished = _seen(pod)
             if ip and not finished and not pod["spec"].get("hostNetwork"):
-                known = _Pod(ip, pod["metadata"].get("labels") or {}, dict(_ports_of(pod)))
-                self.pods.setdefault(entry.key.namespace, []).append(known)
+                known = Pod(ip, pod["metadata"].get("labels") or {}, dict(_ports_of(pod)))
+                pods.setdefault(entry.key.namespace, []).append(known)
+        spaces = store.list("namespaces", "")
+        return cls({e.key.name: e.object["metadata"].get("labels") or {} for e in spaces}, pods)
 
-    def select(self, namespaces: Iterable[str], selector: LabelSelector) -> list[_Pod]:
+    def select(self, namespaces: Iterable[str], selector: LabelSelector) -> list[Pod]:
         return [
             pod
             for namespace in namespaces
@@ -156,7 +159,7 @@ def _ports_of(pod: Object) -> Iterator[tuple[tuple[str, str], int]]:
                 yield (port.get("protocol", "TCP"), port["name"]), port["containerPort"]
 
 
-def traffic_rules(policy: Object, world: _World) -> Object:
+def traffic_rules(policy: Object, world: World) -> Object:
     """The policy with its selectors resolved; see `agents.services.policy`."""
     meta, spec = policy["metadata"], policy["spec"]
     namespace = meta["namespace"]
@@ -178,11 +181,9 @@ def traffic_rules(policy: Object, world: _World) -> Object:
     return {"apiVersion": "kubemu.dev/v1", "kind": "TrafficRules", "metadata": identity, **body}
 
 
-def _rule(
-    rule: Object, side: str, namespace: str, world: _World, *, targets: Sequence[_Pod] | None
-) -> Object:
+def _rule(rule: Object, side: str, namespace: str, world: World, *, targets: Sequence[Pod] | None) -> Object:
     """`targets`: the pods whose ports the rule speaks of; None: those of its peers."""
-    peers: dict[str, _Pod] = {}
+    peers: dict[str, Pod] = {}
     blocks = []
     for peer in rule.get(side) or ():
         if "ipBlock" in peer:
@@ -198,7 +199,7 @@ def _rule(
     return {"anyone": anyone, "pods": list(peers), "blocks": blocks, "ports": ports}
 
 
-def _peers(peer: Object, namespace: str, world: _World) -> list[_Pod]:
+def _peers(peer: Object, namespace: str, world: World) -> list[Pod]:
     pods = of_object_form(peer.get("podSelector") or {})
     if peer.get("namespaceSelector") is None:
         return world.select([namespace], pods)
@@ -206,7 +207,7 @@ def _peers(peer: Object, namespace: str, world: _World) -> list[_Pod]:
     return world.select([name for name, labels in world.namespaces.items() if chosen.matches(labels)], pods)
 
 
-def _port(port: Object, targets: Sequence[_Pod]) -> Object:
+def _port(port: Object, targets: Sequence[Pod]) -> Object:
     protocol, number = port.get("protocol", "TCP"), port.get("port")
     if isinstance(number, str):
         named = {pod.ip: pod.ports[protocol, number] for pod in targets if (protocol, number) in pod.ports}
