@@ -214,7 +214,7 @@ class ClusterView:
     def _tell(self, changed: list[Name]) -> None:
         if not self.synced:
             return
-        self._log.debug("shared state", sequence=self._state.sequence, changed=len(changed))
+        self._log.debug("shared state", sequence=self._state.sequence, names=changed)
         if changed:
             for handler in list(self._handlers):
                 handler(changed)
