@@ -16,6 +16,7 @@ from cluster.api.kinds import (
     INGRESS_CLASSES,
     NAMESPACES,
     PRIORITY_CLASSES,
+    SERVICE_CIDRS,
     SERVICES,
     STORAGE_CLASSES,
 )
@@ -40,6 +41,7 @@ async def bootstrap_objects(
     await _ensure(client, STORAGE_CLASSES, _STORAGE_CLASS)
     await _ensure(client, INGRESS_CLASSES, _INGRESS_CLASS)
     await _ensure(client, SERVICES, _dns_service(service_cidr))
+    await _ensure_range(client, service_cidr)
     await _ensure(client, SERVICES, _kubernetes_service(service_cidr, port))
     for resource, body in _kubernetes_endpoints(address, port):
         await _ensure_content(client, resource, body)
@@ -106,6 +108,23 @@ def _dns_service(service_cidr: str) -> Object:
             ],
         },
     }
+
+
+async def _ensure_range(client: ApiClient, service_cidr: str) -> None:
+    """The ServiceCIDR `kubernetes`. Addresses come from the settings, whatever range is added here."""
+    metadata = {"name": "kubernetes", "finalizers": ["networking.k8s.io/service-cidr-finalizer"]}
+    await _ensure(client, SERVICE_CIDRS, {"metadata": metadata, "spec": {"cidrs": [service_cidr]}})
+    found = await client.get(SERVICE_CIDRS, "kubernetes")
+    if found.get("status", {}).get("conditions"):
+        return
+    ready = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "",
+        "message": "Kubernetes Service CIDR is ready",
+        "lastTransitionTime": found["metadata"]["creationTimestamp"],
+    }
+    await client.update(SERVICE_CIDRS, {**found, "status": {"conditions": [ready]}}, subresource="status")
 
 
 def _kubernetes_service(service_cidr: str, port: int) -> Object:

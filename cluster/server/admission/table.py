@@ -17,6 +17,7 @@ from cluster.server.admission.pod_security import check_pod_security
 from cluster.server.admission.priority import check_single_default, set_priority
 from cluster.server.admission.request import Operation
 from cluster.server.admission.resource_quota import check_quota
+from cluster.server.admission.runtime_class import apply_runtime_class, check_runtime_class
 from cluster.server.admission.service_account import set_service_account
 from cluster.server.admission.tolerations import set_default_tolerations
 
@@ -53,6 +54,7 @@ MUTATING: tuple[Step, ...] = (
     _step("StorageObjectInUseProtection", protect_storage, _MAKES, (*_CLAIMS, "persistentvolumes")),
     _step("DefaultStorageClass", set_storage_class, _MAKES, _CLAIMS),
     _step("DefaultIngressClass", set_ingress_class, _MAKES, ("ingresses.networking.k8s.io",)),
+    _step("RuntimeClass", apply_runtime_class, _MAKES, _PODS),
     _step("CertificateRequester", set_requester, _MAKES, _SIGNING_REQUESTS),
 )
 VALIDATING: tuple[Step, ...] = (
@@ -61,6 +63,7 @@ VALIDATING: tuple[Step, ...] = (
     _step("PodSecurity", check_pod_security, _WRITES, _WITH_TEMPLATE, ("", "ephemeralcontainers")),
     _step("Priority", check_single_default, _WRITES, _CLASSES),
     _step("PersistentVolumeClaimResize", check_resize, (_UPDATE,), _CLAIMS),
+    _step("RuntimeClass", check_runtime_class, _MAKES, _PODS),
     _step("ResourceQuota", check_quota, _MAKES),
     _step("ResourceQuota", check_quota, (_UPDATE,), ("services", *_CLAIMS)),
 )
