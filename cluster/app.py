@@ -19,9 +19,11 @@ from broker.transport.link import Transport
 from cluster.api.kinds import NODE_METRICS, POD_METRICS
 from cluster.api.objects import Key, Object
 from cluster.api.registry import Registry
+from cluster.api.resource import Resource
 from cluster.controllers.registry import all_controllers
 from cluster.reconcile.world import Background, Sign, World
 from cluster.scheduler.scheduler import Scheduler
+from cluster.server.aggregation import ApiServices
 from cluster.server.auth.authenticate import read_token_file
 from cluster.server.auth.bootstrap import bootstrap_policy
 from cluster.server.auth.identity import Identity
@@ -118,12 +120,20 @@ class ControlPlane:
             cluster_cidr=settings.cluster_cidr,
             load_balancer_cidr=settings.load_balancer_cidr,
         )
+        self.api_services = ApiServices(
+            self.store,
+            self.registry,
+            self.client(ADMINISTRATOR),
+            clock=clock,
+            log=log.bind(component="aggregator"),
+        )
         self.definitions = Definitions(
             self.store,
             self.registry,
             self.client(ADMINISTRATOR),
             clock=clock,
             log=log.bind(component="definitions"),
+            on_change=self._kind_changed,
         )
         admission = self.verbs.environment.admission
         self.extension = Extension(
@@ -154,6 +164,12 @@ class ControlPlane:
                     return self._running_scheduler.explain(Key(namespace, name))
         return None
 
+    def _kind_changed(self, resource: Resource, served: bool) -> None:
+        """A custom kind came, changed or went."""
+        if not served:
+            self.verbs.hub.end(resource.qualified)
+        self.api_services.kinds_changed()
+
     async def start(self) -> None:
         """Returns once the objects that every cluster has exist and the controllers run."""
         administrator = self.client(ADMINISTRATOR)
@@ -167,6 +183,7 @@ class ControlPlane:
         await bootstrap_flow_control(administrator)
         await self.definitions.start()
         self.extension.start()
+        self.api_services.start()
         await self.gateway.start()
         self.system.spawn("informers", lambda: Background(self.world))
         for name, factory in all_controllers(self.world):
@@ -177,11 +194,13 @@ class ControlPlane:
         self._tasks.start("actors-failure", self.system.failed())
         self._tasks.start("definitions-failure", self.definitions.failed())
         self._tasks.start("extension-failure", self.extension.failed())
+        self._tasks.start("api-services-failure", self.api_services.failed())
 
     async def stop(self) -> None:
         """Everything written is durable afterwards."""
         await self._tasks.close()
         await self.system.stop()
+        await self.api_services.stop()
         await self.extension.stop()
         await self.definitions.stop()
         await self.gateway.stop()

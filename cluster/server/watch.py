@@ -248,6 +248,12 @@ class WatchHub:
                 for watch in tuple(group.watches):
                     watch.close()
 
+    def end(self, qualified: str) -> None:
+        """Ends the watches of a resource that is served no longer."""
+        for group in self._groups.pop(qualified, {}).values():
+            for watch in tuple(group.watches):
+                watch.close()
+
     def count(self) -> dict[str, int]:
         """Open watches per resource."""
         return {

@@ -8,7 +8,7 @@ takes in all definitions before the first request is answered, so that a restart
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from structlog.typing import FilteringBoundLogger
@@ -33,8 +33,17 @@ RETRY_S = 1.0
 
 class Definitions:
     def __init__(
-        self, store: Store, registry: Registry, client: ApiClient, *, clock: Clock, log: FilteringBoundLogger
+        self,
+        store: Store,
+        registry: Registry,
+        client: ApiClient,
+        *,
+        clock: Clock,
+        log: FilteringBoundLogger,
+        on_change: Callable[[Resource, bool], None],
     ) -> None:
+        """`on_change` gets a resource, and whether it is served now or no longer."""
+        self._on_change = on_change
         self._store = store
         self._registry = registry
         self._client = client
@@ -168,14 +177,17 @@ class Definitions:
         for old in self._served.get(name, (None, []))[1]:
             if old.resource.version not in kept:
                 self._registry.remove(old.resource)
+                self._on_change(old.resource, False)
         for one in made:
             if one.resource.version in kept:
                 self._registry.add(one.resource, stored_as=storage, custom=one.custom)
+                self._on_change(one.resource, True)
 
     def _forget(self, name: str) -> None:
         _, made = self._served.pop(name, (None, []))
         for one in made:
             self._registry.remove(one.resource)
+            self._on_change(one.resource, False)
 
     # --- deletion
 

@@ -15,7 +15,10 @@ async def open_watch(env: Environment, hub: WatchHub, call: Call, options: Watch
     revision = _start(options)
     strategy = env.strategy(call.resource)
     fields = _with_name(options.field_selector, call.name)
-    key = (call.resource.api_version, call.namespace, options.label_selector, fields)
+    served = call.resource.api_version
+    if strategy.kind is not None:  # watches opened under another definition see other defaults
+        served = f"{served} {env.registry.generation}"
+    key = (served, call.namespace, options.label_selector, fields)
     matches = predicate(env, call, options.label_selector, fields)
     convert = env.view(call.resource)
     if revision > env.store.revision:
