@@ -50,6 +50,13 @@ async def test_objects_are_defaulted_pruned_and_validated(server: LiveServer) ->
     )
 
 
+async def test_null_is_the_same_as_nothing(server: LiveServer) -> None:
+    """Where the schema doesn't allow null; with a default, that is taken."""
+    await define(server, definition())
+    made = (await server.call("POST", CRONTABS, crontab(replicas=None, image=None))).expect(201)
+    assert made["spec"] == {"cronSpec": "* * * * */5", "image": "busybox"}
+
+
 async def test_strategic_merge_is_refused(server: LiveServer) -> None:
     await define(server, definition())
     (await server.call("POST", CRONTABS, crontab())).expect(201)

@@ -1,6 +1,6 @@
 """A structural schema's defaults, put into an object in place.
 
-A null where the schema has a default and does not allow null counts as left out. Defaults are put in from
+A null that the schema does not allow counts as left out. Defaults are put in from
 the outside to the inside, so that a defaulted object's own fields are completed too.
 """
 
@@ -27,6 +27,8 @@ def _into_object(schema: Mapping[str, Any], value: dict[str, Any]) -> None:
     for name, part in properties.items():
         if "default" in part and (name not in value or (value[name] is None and not part.get("nullable"))):
             value[name] = copy_of(part["default"])
+        elif name in value and value[name] is None and not part.get("nullable"):
+            del value[name]
         if name in value:
             put_defaults(part, value[name])
     additional = schema.get("additionalProperties")
