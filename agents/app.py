@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from agents.clusterview import ClusterView
 from agents.emulated.runtime import NAME, VERSION, EmulatedRuntime
 from agents.host import PodView
 from agents.network import Network
-from agents.node import Connected, ControlSeen, NodeActor
+from agents.node import Connected, ControlSeen, NodeActor, ShutDown
 from agents.runtime import Runtime
 from agents.services.dataplane import Dataplane
 from agents.settings import Machine
@@ -27,6 +28,8 @@ from broker.system import ActorSystem
 from broker.transport.link import Transport, Will
 from cluster.api.timings import Timings
 from cluster.api.wire import OFFLINE, SharedSnapshot, instance_of, online
+
+SHUTDOWN_LOOK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,7 @@ class AgentNode:
         self._runtime = parts.runtime
         self._services = parts.services if parts.owns_services else None
         self._view = parts.view
+        self._shutdown_grace_s = parts.machine.shutdown_grace_s
         self._tasks = Tasks()
         self._presence = topics.node_presence(parts.cluster, parts.name)
         self._system = ActorSystem(clock=parts.clock, chance=parts.chance, log=parts.log)
@@ -100,10 +104,21 @@ class AgentNode:
         await self._transport.open(will=Will(topic=self._presence, payload=OFFLINE))
 
     async def stop(self) -> None:
-        """A clean end: the node says good-bye, its containers stop at once."""
+        """A clean end: the node says good-bye, its containers stop at once; with a shutdown grace only after
+        the pods had that time to end, and their last statuses were told."""
+        if self._shutdown_grace_s:
+            self._actor.tell(ShutDown(self._shutdown_grace_s))
+            await self._pods_ended()
         self._transport.publish(self._presence, OFFLINE, retain=True)
         await self._halt()
         await self._transport.close()
+
+    async def _pods_ended(self) -> None:
+        for _ in range(int(self._shutdown_grace_s / SHUTDOWN_LOOK_S) + 1):
+            if all(view.ended for view in self.pods()):
+                break
+            await asyncio.sleep(SHUTDOWN_LOOK_S)
+        await asyncio.sleep(SHUTDOWN_LOOK_S)
 
     async def kill(self) -> None:
         """The machine is gone: nothing is said to anyone. The link has to be cut by the caller

@@ -24,6 +24,11 @@ class Role(Enum):
     INIT = "init container"
     SIDECAR = "restartable init container"
     MAIN = "container"
+    EPHEMERAL = "ephemeral container"
+    """Of `kubectl debug`: added to a running pod, started once, of no account for the pod's state."""
+
+
+_SECTIONS = {Role.MAIN: "containers", Role.EPHEMERAL: "ephemeralContainers"}
 
 
 class Phase(Enum):
@@ -113,8 +118,7 @@ class ContainerState:
 
     def field_path(self) -> str:
         """As events name it: spec.containers{web}."""
-        section = "containers" if self.role is Role.MAIN else "initContainers"
-        return f"spec.{section}{{{self.name}}}"
+        return f"spec.{_SECTIONS.get(self.role, 'initContainers')}{{{self.name}}}"
 
     def has_probe(self, probe: str) -> bool:
         return f"{probe}Probe" in self.spec

@@ -24,10 +24,21 @@ READY = (
 )
 
 
-def conditions() -> list[Object]:
+MEMORY_PRESSURE = (
+    "MemoryPressure", "True", "KubeletHasInsufficientMemory", "kubelet has insufficient memory available",
+)  # fmt: skip
+SHUTTING_DOWN = ("Ready", "False", "KubeletNotReady", "node is shutting down")
+
+
+def conditions(*, memory_pressure: bool = False, shutting_down: bool = False) -> list[Object]:
+    said = {entry[0]: entry for entry in READY}
+    if memory_pressure:
+        said["MemoryPressure"] = MEMORY_PRESSURE
+    if shutting_down:
+        said["Ready"] = SHUTTING_DOWN
     return [
         {"type": type, "status": status, "reason": reason, "message": message}
-        for type, status, reason, message in READY
+        for type, status, reason, message in said.values()
     ]
 
 

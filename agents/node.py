@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from agents import machine, serving
+from agents import machine, pressure, serving
 from agents.addresses import AddressPool
 from agents.clusterview import ClusterView
 from agents.desired import Changes, DesiredState, Verdict
@@ -21,7 +21,7 @@ from agents.environment import Place
 from agents.host import PodView
 from agents.network import Network
 from agents.outbox import Outbox
-from agents.podactor import PodActor, PodMessage, PodRemoved, PodUpdated
+from agents.podactor import PodActor, PodFailed, PodMessage, PodRemoved, PodUpdated
 from agents.runtime import Runtime
 from agents.services.dataplane import Dataplane
 from agents.sessions import Sessions
@@ -31,6 +31,7 @@ from agents.streams import AgentStream
 from agents.tokens import TokenDesk
 from broker.actor import Actor, Ref, Restart
 from cluster.api.objects import Object
+from cluster.api.quantity import parse
 from cluster.api.timings import Timings
 from cluster.api.wire import (
     AgentEvent,
@@ -67,6 +68,9 @@ ANSWER_S = 0.2
 USAGE_PERIOD_S = 5.0
 MAX_WAITING_EVENTS = 500
 """Events kept for the next flush or, while there is none, for the next session; the oldest go first."""
+EVICTION_GRACE_S = 0.0
+"""A hard threshold grants none."""
+SHUTDOWN_MESSAGE = "Pod was terminated in response to imminent node shutdown."
 MAX_STREAMS = 200
 POD_RESTART = Restart(limit=1_000_000, backoff_max_s=60.0)
 """One pod's bug never takes the node with it."""
@@ -89,6 +93,13 @@ class ControlSeen:
 @dataclass(frozen=True, slots=True)
 class Beat:
     """Time for a heartbeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShutDown:
+    """The machine is about to be switched off: pods end within the grace."""
+
+    grace_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +132,7 @@ NodeMessage: TypeAlias = (
     | ControlSeen
     | Beat
     | Flush
+    | ShutDown
     | RegisterDue
     | AcknowledgeDue
     | ViewSynced
@@ -201,6 +213,10 @@ class NodeActor(Actor[NodeMessage]):
         self._usage_told = -USAGE_PERIOD_S
         self._flush_due = False
         self._acknowledge_due = False
+        self._memory = parse(size.memory).value()
+        self._pressed_at: float | None = None
+        """When memory was last short."""
+        self._shutting_down = False
 
     async def started(self) -> None:
         self._view.when_synced(lambda: self.context.ref.tell(ViewSynced()))
@@ -215,6 +231,8 @@ class NodeActor(Actor[NodeMessage]):
                 self._beat()
             case Flush():
                 self._flush()
+            case ShutDown():
+                self._shut_down(message.grace_s)
             case RegisterDue():
                 self._register()
             case AcknowledgeDue():
@@ -385,7 +403,9 @@ class NodeActor(Actor[NodeMessage]):
                 epoch=self._epoch,
                 session=self._session,
                 applied=self._desired.applied,
-                conditions=machine.conditions(),
+                conditions=machine.conditions(
+                    memory_pressure=self._under_pressure(), shutting_down=self._shutting_down
+                ),
                 images=images if images != self._images_told else None,
                 addresses=self._addresses_due,
                 usage=self._usage(),
@@ -399,17 +419,46 @@ class NodeActor(Actor[NodeMessage]):
             return None
         self._usage_told = now
         pods: dict[str, Any] = {}
+        consumers: list[pressure.Consumer] = []
         cpu, memory = 0.0, 0
         for uid, (_, view) in self._pods.items():
             if view.ended:
                 continue
             containers = {}
+            asked: dict[str, int] = {}
             for name, container in view.current.items():
                 usage = container.usage()
+                if usage.asked:
+                    asked[name] = usage.memory_bytes
                 cpu, memory = cpu + usage.cpu_cores, memory + usage.memory_bytes
                 containers[name] = {"cpu": usage.cpu_cores, "memory": usage.memory_bytes}
             pods[uid] = containers
+            if asked and (pod := self._desired.pods.get(uid)) is not None:
+                consumers.append(pressure.Consumer(pod=pod, containers=asked))
+        if consumers:
+            self._relieve(consumers)
         return {"node": {"cpu": cpu, "memory": memory}, "pods": pods}
+
+    def _relieve(self, consumers: list[pressure.Consumer]) -> None:
+        """Evicts a pod where the memory runs out."""
+        found = pressure.victim(self._memory, consumers)
+        if found is None:
+            return
+        chosen, message = found
+        self._pressed_at = self.context.clock.monotonic()
+        uid = chosen.pod["metadata"]["uid"]
+        self.emit(uid, "Warning", "Evicted", message)
+        self._pods[uid][0].tell(PodFailed("Evicted", message, EVICTION_GRACE_S))
+
+    def _under_pressure(self) -> bool:
+        since = self._pressed_at
+        return since is not None and self.context.clock.monotonic() - since < pressure.TRANSITION_S
+
+    def _shut_down(self, grace_s: float) -> None:
+        self._shutting_down = True
+        self._beat()
+        for ref, _ in self._pods.values():
+            ref.tell(PodFailed("Terminated", SHUTDOWN_MESSAGE, grace_s))
 
     # --- the desired pods
 

@@ -53,8 +53,9 @@ class PodMachine:
     """One pod on its node."""
 
     __slots__ = (
-        "_grace_ends", "_grace_s", "_out", "_retry_sandbox_at", "containers", "failure", "inits", "ip",
-        "mains", "pod", "policy", "sandbox", "start_time", "terminating", "timings", "transitions", "wake_at",
+        "_grace_ends", "_grace_s", "_out", "_retry_sandbox_at", "containers", "ephemerals", "failure",
+        "inits", "ip", "mains", "pod", "policy", "sandbox", "start_time", "terminating", "timings",
+        "transitions", "wake_at",
     )  # fmt: skip
 
     def __init__(self, pod: Object, timings: Timings, now: datetime) -> None:
@@ -65,6 +66,8 @@ class PodMachine:
         self.inits = [ContainerState(c, _init_role(c), timings) for c in spec.get("initContainers", ())]
         self.mains = [ContainerState(c, Role.MAIN, timings) for c in spec["containers"]]
         self.containers = {c.name: c for c in chain(self.inits, self.mains)}
+        self.ephemerals: list[ContainerState] = []
+        self._add_ephemerals(pod)
         self.sandbox = Sandbox.NONE
         self.ip = ""
         self.start_time = now
@@ -88,8 +91,23 @@ class PodMachine:
         for entry in chain(pod["spec"].get("initContainers", ()), pod["spec"]["containers"]):
             if entry["name"] in self.containers:
                 self.containers[entry["name"]].spec = entry
+        self._add_ephemerals(pod)
         if "deletionTimestamp" in pod["metadata"]:
             self._terminate(deletion_grace_s(pod), now)
+        return self.handle(Look(), now)
+
+    def _add_ephemerals(self, pod: Object) -> None:
+        for entry in pod["spec"].get("ephemeralContainers", ()):
+            if entry["name"] not in self.containers:
+                state = ContainerState(entry, Role.EPHEMERAL, self.timings)
+                self.ephemerals.append(state)
+                self.containers[state.name] = state
+
+    def fail(self, reason: str, message: str, grace_s: float, now: datetime) -> list[Effect]:
+        """The node ends the pod: evicted, shut down."""
+        if self.failure is None and not self.terminating:
+            self.failure = (reason, message)
+            self._terminate(grace_s, now)
         return self.handle(Look(), now)
 
     def remove(self, now: datetime) -> list[Effect]:
@@ -151,7 +169,10 @@ class PodMachine:
                 self._pull_failed(state, what, now)
             case ConfigFailed() if state.phase is Phase.STARTING:
                 retry_at = now + timedelta(seconds=CONFIG_RETRY_S)
-                if (state.waiting_reason, state.waiting_message) != (what.reason, what.message):
+                if what.message and (state.waiting_reason, state.waiting_message) != (
+                    what.reason,
+                    what.message,
+                ):
                     self._emit_for(state, "Warning", "Failed", f"Error: {what.message}")
                 state.failed_to_launch(what.reason, what.message, retry_at)
             case Exited() if state.up or state.phase is Phase.STARTING:
@@ -191,6 +212,8 @@ class PodMachine:
         if self.terminating:
             self._wind_down(now)
         elif self.sandbox is Sandbox.UP:
+            for state in self.ephemerals:
+                self._keep_running(state, now)
             if self._initialise(now):
                 for state in self.mains:
                     self._keep_running(state, now)
@@ -320,7 +343,7 @@ class PodMachine:
 
     def restarts(self, state: ContainerState) -> bool:
         """Whether an instance of it will be followed by another, as far as can be said now."""
-        if self.terminating:
+        if self.terminating or state.role is Role.EPHEMERAL:
             return False
         if state.termination is not None and state.phase is Phase.EXITED:
             return self._wants_restart(state)
@@ -328,6 +351,8 @@ class PodMachine:
 
     def _wants_restart(self, state: ContainerState) -> bool:
         assert state.termination is not None
+        if state.role is Role.EPHEMERAL:
+            return False
         policy = self._policy_of(state)
         if policy == "Always" and state.role is not Role.INIT:
             return True

@@ -65,6 +65,15 @@ class PodRemoved:
     __slots__ = ()
 
 
+class PodFailed:
+    """The node ends the pod and says why."""
+
+    __slots__ = ("grace_s", "message", "reason")
+
+    def __init__(self, reason: str, message: str, grace_s: float) -> None:
+        self.reason, self.message, self.grace_s = reason, message, grace_s
+
+
 class RotationDue:
     """Tokens in the pod's volumes have to be replaced."""
 
@@ -72,7 +81,15 @@ class RotationDue:
 
 
 PodMessage: TypeAlias = (
-    RotationDue | Input | PodUpdated | PodRemoved | ProbeDue | ProbeDone | OrderDue | RestartContainer
+    Input
+    | PodUpdated
+    | PodRemoved
+    | PodFailed
+    | ProbeDue
+    | ProbeDone
+    | OrderDue
+    | RestartContainer
+    | RotationDue
 )
 
 
@@ -130,6 +147,8 @@ class PodActor(Actor[PodMessage]):
             case PodRemoved():
                 self._leaving = True
                 effects = machine.remove(now)
+            case PodFailed():
+                effects = machine.fail(message.reason, message.message, message.grace_s, now)
             case ProbeDue():
                 self._probe(machine, message)
                 return
@@ -284,11 +303,9 @@ class PodActor(Actor[PodMessage]):
     async def _post_start(self, hook: Object, state: ContainerState, container: Container) -> None:
         try:
             await run_hook(hook, self._host, self._view, state.spec, container)
-        except HookFailed as error:
+        except HookFailed:
             path = state.field_path()
-            self._host.emit(
-                self._view.uid, "Warning", "FailedPostStartHook", f"PostStartHook failed: {error}", path
-            )
+            self._host.emit(self._view.uid, "Warning", "FailedPostStartHook", "PostStartHook failed", path)
             self._host.emit(self._view.uid, "Normal", "Killing", "FailedPostStartHook", path)
             await container.stop(float(self._pod["spec"].get("terminationGracePeriodSeconds", 30)))
 
@@ -314,12 +331,12 @@ class PodActor(Actor[PodMessage]):
                     await run_hook(hook, self._host, self._view, state.spec, container)
             except TimeoutError:
                 pass  # the grace is used up; the kubelet goes on to stop it with what is left
-            except HookFailed as error:
+            except HookFailed:
                 self._host.emit(
                     self._view.uid,
                     "Warning",
                     "FailedPreStopHook",
-                    f"PreStopHook failed: {error}",
+                    "PreStopHook failed",
                     state.field_path(),
                 )
         left_s = grace_s - (self.context.clock.monotonic() - begun)

@@ -47,6 +47,8 @@ def pod_status(machine: PodMachine, host_ip: str, now: datetime) -> Object:
     if inits:
         status["initContainerStatuses"] = inits
     status["containerStatuses"] = mains
+    if machine.ephemerals:
+        status["ephemeralContainerStatuses"] = [_container_status(machine, s) for s in machine.ephemerals]
     status["qosClass"] = pod.get("status", {}).get("qosClass") or qos_class(pod)
     return status
 
@@ -87,7 +89,7 @@ def _container_status(machine: PodMachine, state: ContainerState) -> Object:
 def _ready(state: ContainerState) -> bool:
     if state.role is Role.INIT:
         return state.termination is not None and state.termination.exit.code == 0
-    return state.ready
+    return state.ready and state.role is not Role.EPHEMERAL
 
 
 def _shown_state(machine: PodMachine, state: ContainerState) -> tuple[Object, Termination | None]:
@@ -168,7 +170,7 @@ def _phase(machine: PodMachine) -> str:
     terminal = machine.sandbox is Sandbox.DOWN
     if not terminal and (pending or any(_never_ran(s) for s in machine.mains)):
         return "Pending"
-    if any(s.up for s in machine.states()):
+    if any(s.up for s in machine.states() if s.role is not Role.EPHEMERAL):
         return "Running"
     if not terminal and (machine.terminating or any(machine.wants_restart(s) for s in machine.mains)):
         return "Running"
@@ -243,7 +245,7 @@ def _containers_ready(machine: PodMachine, phase: str) -> Verdict:
     if phase == "Failed":
         return "False", "PodFailed", ""
     unready = [
-        s.name for s in machine.states() if s.role is not Role.INIT and not (s.ready and s.up)
+        s.name for s in (*machine.inits, *machine.mains) if s.role is not Role.INIT and not (s.ready and s.up)
     ]  # fmt: skip
     if unready:
         return "False", "ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]"

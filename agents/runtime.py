@@ -40,6 +40,8 @@ class LogLine:
 class Usage:
     cpu_cores: float
     memory_bytes: int
+    asked: bool = False
+    """The memory is measured, or somebody asked for just this figure: it may lead to an eviction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

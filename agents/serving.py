@@ -56,6 +56,8 @@ async def serve(
 def _instance(message: StreamOpen, view: PodView, *, previous: bool = False) -> Container:
     name = message.container
     if previous:
+        if view.waiting.get(name) and name in view.current:
+            return view.current[name]  # what runs next waits: this is the one that ended last
         if name not in view.previous:
             raise Refused(400, f'previous terminated container "{name}" in pod "{view.name}" not found')
         return view.previous[name]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from broker.log import LEVELS
 from cluster.api.quantity import QuantityError, parse
 from cluster.api.timings import PROFILES, Timings
 
+NETWORKS = ("loopback", "routed")
 PASSWORD_VARIABLE = "KUBEMU_BROKER_PASSWORD"
 
 
@@ -35,6 +37,8 @@ class Machine:
     labels: Mapping[str, str] = field(default_factory=dict)
     address: str = ""
     """The node's IP address; empty: the first one of its pod CIDR."""
+    shutdown_grace_s: float = 0.0
+    """What pods get to end when the node is told to stop; 0, as in Kubernetes: nothing, as a power cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,8 @@ class AgentSettings:
     links: Path | None
     behaviours: Path | None
     log_level: str = "info"
+    network: str = "loopback"
+    """loopback | routed"""
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> AgentSettings:
@@ -60,6 +66,8 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str] = os
         raise SettingsError("--broker mqtt://HOST:PORT is missing (or KUBEMU_BROKER)")
     if flags.log_level not in LEVELS:
         raise SettingsError(f"--log-level {flags.log_level}: expected one of {', '.join(LEVELS)}")
+    if flags.network not in NETWORKS:
+        raise SettingsError(f"--network {flags.network}: expected {' or '.join(NETWORKS)}")
     nodes = _nodes(flags.node, flags.nodes, flags.node_prefix)
     for name in ("cpu", "memory"):
         try:
@@ -79,11 +87,13 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str] = os
             memory=flags.memory,
             max_pods=_number("--max-pods", flags.max_pods),
             labels=_labels(flags.label),
-            address=flags.address,
+            address=own_address() if flags.address == "auto" else flags.address,
+            shutdown_grace_s=_seconds("--shutdown-grace", flags.shutdown_grace),
         ),
         links=Path(flags.links) if flags.links else None,
         behaviours=Path(flags.behaviours) if flags.behaviours else None,
         log_level=flags.log_level,
+        network=flags.network,
     )
 
 
@@ -107,7 +117,9 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     flag("cpu", "4", "cores of a node")
     flag("memory", "8Gi", "memory of a node")
     flag("max-pods", "110", "pods that a node takes")
-    flag("address", "", "the node's IP address; default: the first one of its pod CIDR")
+    flag("shutdown-grace", "0", "seconds that pods get to end when the node is told to stop")
+    flag("network", "loopback", f"how pods are reached: {' or '.join(NETWORKS)} (needs CAP_NET_ADMIN)")
+    flag("address", "", "the node's IP address; default: the first one of its pod CIDR; auto: the machine's")
     flag("log-level", "info", "least severe level that is logged: debug, info, warning, error")
     flag("behaviours", "", "JSON file of further behaviour profiles by image")
     labels = environment.get("KUBEMU_LABEL", "")
@@ -118,12 +130,24 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     return parser
 
 
+def own_address() -> str:
+    """The address under which this machine's name is known, as containers have one."""
+    return socket.gethostbyname(socket.gethostname())
+
+
 def _nodes(node: str, count: str, prefix: str) -> tuple[str, ...]:
     if bool(node) == bool(count):
         raise SettingsError("give either --node NAME or --nodes N")
     if node:
         return tuple(node.split(","))
     return tuple(f"{prefix}{number}" for number in range(1, _number("--nodes", count) + 1))
+
+
+def _seconds(flag: str, text: str) -> float:
+    try:
+        return max(float(text), 0.0)
+    except ValueError:
+        raise SettingsError(f"{flag} {text}: expected seconds") from None
 
 
 def _number(flag: str, text: str) -> int:

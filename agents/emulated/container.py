@@ -389,7 +389,8 @@ class EmulatedContainer:
         limit = self._memory_limit()
         if limit is not None:
             memory = min(memory, limit)
-        return Usage(cpu_cores=_at(self.profile.cpu_cores, age), memory_bytes=int(memory))
+        asked = bool({"memory_bytes", "memory_growth_bytes_per_s"} & set(self._overridden))
+        return Usage(cpu_cores=_at(self.profile.cpu_cores, age), memory_bytes=int(memory), asked=asked)
 
     def _memory_limit(self) -> int | None:
         limits = (self._launch.container.get("resources") or {}).get("limits") or {}

@@ -42,6 +42,17 @@ def ports_of(container: Object, profile: Profile) -> list[int]:
     return list(dict.fromkeys(ports))
 
 
+def host_ports(launch: Launch) -> list[tuple[str, int]]:
+    """Where the node itself answers for the container."""
+    if launch.pod["spec"].get("hostNetwork"):
+        return []
+    return [
+        (p.get("hostIP") or launch.place.host_ip, p["hostPort"])
+        for p in launch.container.get("ports", ())
+        if p.get("hostPort") and p.get("protocol", "TCP") == "TCP" and launch.place.host_ip
+    ]
+
+
 class Server:
     """The listeners of one instance."""
 
@@ -61,6 +72,8 @@ class Server:
         try:
             for port in ports_of(self._launch.container, profile):
                 self._listeners.append(await self._network.listen(self._launch.pod_ip, port, handler))
+            for ip, port in host_ports(self._launch):
+                self._listeners.append(await self._network.listen(ip, port, handler))
         except AddressInUse:
             await self.close()
             raise

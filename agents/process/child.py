@@ -35,6 +35,10 @@ class Child:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def ended(self) -> bool:
+        return self._process is not None and self._process.returncode is not None
+
     async def start(
         self,
         words: Sequence[str],
@@ -68,8 +72,6 @@ class Child:
         self._terminal, inner = pty.openpty()
         try:
             self._process = await asyncio.create_subprocess_exec(
-                "setsid",
-                "--ctty",
                 *words,
                 stdin=inner,
                 stdout=inner,

@@ -7,6 +7,7 @@ look and shows OOMKilled. It dies with the agent, by the parent-death signal of 
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from broker.supervision import Tasks, settled
 from cluster.api import quantity
 
 MEMORY_LOOK_S = 0.25
+SETTLE_S, SETTLE_LOOK_S = 20.0, 0.005
 
 
 class Attached(EmulatedExecution):
@@ -89,17 +91,30 @@ class ProcessContainer:
     async def start(self, words: Sequence[str]) -> None:
         """Raises OSError."""
         spec = self._launch.container
+        tty = bool(spec.get("tty"))
         await self._main.start(
-            self._root.command(words, self._directory, self._identity, self._hostname),
+            self._root.command(words, self._directory, self._identity, self._hostname, tty),
             environment=self._environment,
             directory=self._place(),
             stdin=bool(spec.get("stdin")),
-            tty=bool(spec.get("tty")),
+            tty=tty,
         )
+        if unsharing():
+            await self._settled_in()
         self._seen = (0.0, self._clock.monotonic())
         self._tasks.start(f"run {self.id}", self._follow_main())
         if self._memory_limit is not None:
             self._watch_memory()
+
+    async def _settled_in(self) -> None:
+        """Until the process is in its own root: before that, a command would be run on the machine."""
+        for _ in range(int(SETTLE_S / SETTLE_LOOK_S)):
+            pid = self._first()
+            if self._main.ended or (pid != self._main.pid and usage.root_of(pid) not in ("", "/")):
+                return
+            await asyncio.sleep(SETTLE_LOOK_S)
+        self._kill()
+        raise OSError("its namespaces can't be set up")
 
     def _place(self) -> Path | None:
         return None if unsharing() else self._root.directory(self._directory)
@@ -187,14 +202,19 @@ class ProcessContainer:
     async def begin(self, command: Sequence[str], *, stdin: bool, tty: bool) -> Child:
         if self._ended.done():
             raise ExecProblem("container is not running")
+        name = command[0] if command else ""
+        if "/" not in name and shutil.which(name, path=self._environment["PATH"]) is None:
+            why = f'unable to start container process: exec: "{name}": executable file not found in $PATH'
+            failed = "failed to exec in container: OCI runtime exec failed: exec failed"
+            raise ExecProblem(f"{failed}: {why}: unknown")
         child = Child(self._tasks)
-        words = self._root.entering(self._first(), command, self._directory, self._identity)
+        words = self._root.entering(self._first(), command, self._directory, self._identity, tty)
         try:
             await child.start(
                 words, environment=self._environment, directory=self._place(), stdin=stdin, tty=tty
             )
         except OSError as error:
-            why = f'exec: "{command[0] if command else ""}": {(error.strerror or str(error)).lower()}'
+            why = f'exec: "{name}": {(error.strerror or str(error)).lower()}'
             raise ExecProblem(f"failed to exec in container: {why}") from error
         self._children[child] = None
         return child
@@ -214,7 +234,7 @@ class ProcessContainer:
         before, at = self._seen
         self._seen = (spent, now)
         cores = max(spent - before, 0.0) / (now - at) if now > at else 0.0
-        return Usage(cpu_cores=cores, memory_bytes=usage.memory_bytes(pids))
+        return Usage(cpu_cores=cores, memory_bytes=usage.memory_bytes(pids), asked=True)
 
     def probe_answer(self, kind: str) -> Answer | None:
         return None

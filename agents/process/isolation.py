@@ -137,10 +137,12 @@ class Root:
             here = place
         return here
 
-    def command(self, words: Sequence[str], directory: str, identity: Identity, hostname: str) -> list[str]:
+    def command(
+        self, words: Sequence[str], directory: str, identity: Identity, hostname: str, tty: bool
+    ) -> list[str]:
         """What is run on the machine to run `words` in the container."""
         if not unsharing():
-            return list(words)
+            return _on_terminal(words, tty)
         root = shlex.quote(str(self.path))
         steps = [
             f"hostname {shlex.quote(hostname)} 2>/dev/null || :",
@@ -151,29 +153,35 @@ class Root:
             steps.append(f"mount --bind {shlex.quote(str(source))} {shlex.quote(str(place))}")
             if read_only:
                 steps.append(f"mount -o remount,bind,ro {shlex.quote(str(place))}")
-        inner = ["chroot", str(self.path), *_as(identity), *_inside(directory, words)]
+        inner = ["chroot", str(self.path), *_as(identity), *_inside(directory, words, tty)]
         script = "\n".join(["set -e", *steps, f"exec {shlex.join(inner)}"])
         return ["setpriv", "--pdeathsig", "KILL", *unsharing(), "sh", "-c", script]
 
-    def entering(self, pid: int, words: Sequence[str], directory: str, identity: Identity) -> list[str]:
+    def entering(
+        self, pid: int, words: Sequence[str], directory: str, identity: Identity, tty: bool
+    ) -> list[str]:
         """As `command`, into the namespaces of a process that runs there."""
         if not unsharing():
-            return list(words)
+            return _on_terminal(words, tty)
         user = ["--user", "--preserve-credentials"] if os.geteuid() != 0 else []
-        enter = ["nsenter", "--target", str(pid), *user, "--mount", "--pid", "--uts", "--root"]
-        return ["setpriv", "--pdeathsig", "KILL", *enter, *_as(identity), *_inside(directory, words)]
+        enter = ["nsenter", "--target", str(pid), *user, "--mount", "--pid", "--uts", "--root", "--wd"]
+        return ["setpriv", "--pdeathsig", "KILL", *enter, *_as(identity), *_inside(directory, words, tty)]
 
 
 def _as(identity: Identity) -> list[str]:
-    if os.geteuid() != 0 or not (identity.user or identity.group or identity.groups):
-        return []
-    groups = ",".join(map(str, identity.groups))
-    extra = ["--groups", groups] if groups else ["--clear-groups"]
-    return [
-        "setpriv", "--reuid", str(identity.user), "--regid", str(identity.group), *extra,
-        "--pdeathsig", "KILL",
-    ]  # fmt: skip
+    """Also dies with the process outside that waits for it."""
+    own: list[str] = []
+    if os.geteuid() == 0 and (identity.user or identity.group or identity.groups):
+        groups = ",".join(map(str, identity.groups))
+        extra = ["--groups", groups] if groups else ["--clear-groups"]
+        own = ["--reuid", str(identity.user), "--regid", str(identity.group), *extra]
+    return ["setpriv", *own, "--pdeathsig", "KILL"]
 
 
-def _inside(directory: str, words: Sequence[str]) -> list[str]:
-    return ["sh", "-c", 'cd "$0" && exec "$@"', directory, *words]
+def _inside(directory: str, words: Sequence[str], tty: bool) -> list[str]:
+    return ["sh", "-c", 'cd "$0" && exec "$@"', directory, *_on_terminal(words, tty)]
+
+
+def _on_terminal(words: Sequence[str], tty: bool) -> list[str]:
+    """Job control needs a session that the process itself can see."""
+    return ["setsid", "--ctty", *words] if tty else list(words)

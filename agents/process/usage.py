@@ -51,3 +51,11 @@ def send(pid: int, number: int) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return
+
+
+def root_of(pid: int) -> str:
+    """Empty where it can't be told."""
+    try:
+        return os.readlink(f"/proc/{pid}/root")
+    except OSError:
+        return ""

@@ -297,10 +297,15 @@ def test_tar_goes_both_ways_as_kubectl_cp_does(run: Run) -> None:
         assert await _all(execution) == b""
         assert await execution.wait() == 0
         execution = await container.begin(["tar", "cf", "-", "/tmp/greeting"], stdin=False, tty=False)
-        data = b""
+        data, said = b"", b""
         while (written := await execution.read()) is not None:
-            data += written[1] if written[0] == "stdout" else b""
+            if written[0] == "stdout":
+                data += written[1]
+            else:
+                said += written[1]
+        assert data, said
         with tarfile.open(fileobj=io.BytesIO(data)) as reader:
+            assert reader.getnames() == ["tmp/greeting"]
             content = reader.extractfile("tmp/greeting")
             assert content is not None
             assert content.read() == b"hello"
