@@ -19,6 +19,7 @@ Divergence: a frozen agent (SIGSTOP) still gets its share of the connections tha
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable, Iterable
 
 from structlog.typing import FilteringBoundLogger
@@ -168,8 +169,17 @@ class Frontends:
             return
         try:
             async with asyncio.timeout(CONNECT_S):
-                far = await self._network.connect(*target, source_ip=client)
+                far = await self._connect(target, client)
         except OSError:
             writer.transport.abort()
             return
         await pump.join((reader, writer), far)
+
+    async def _connect(self, target: tuple[str, int], client: str) -> pump.Stream:
+        """The endpoint sees its client's address, unless that is another machine's."""
+        try:
+            return await self._network.connect(*target, source_ip=client)
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+        return await self._network.connect(*target)
