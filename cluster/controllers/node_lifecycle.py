@@ -29,8 +29,9 @@ from cluster.reconcile.world import World
 NAME = "node-lifecycle-controller"
 COMPONENT = "node-controller"
 LEASE_NAMESPACE = "kube-node-lease"
-STALL_S = 0.1
+STALL_S = 0.02
 """A look at the nodes that is later than this was held up by the control plane's load, or its machine's."""
+STALL_TOLD_S = 1.0
 STARTUP_GRACE_FACTOR = 1.2
 """A node that never reported gets 60 s where others get 50 s."""
 
@@ -194,8 +195,9 @@ class NodeLifecycle:
 
     def _forgive(self, stall_s: float) -> None:
         """Time in which the control plane itself stood still says nothing about the nodes."""
-        if stall_s > STALL_S:
+        if stall_s > STALL_TOLD_S:
             self._log.warning("nodes are given grace for a stall", stall_s=round(stall_s, 3))
+        if stall_s > STALL_S:
             for health in self._health.values():
                 health.heard_at += stall_s
 

@@ -35,6 +35,7 @@ class WorkQueue(Generic[K]):
         self._clock = clock
         self._spacing_s = spacing_s
         self._handed: dict[K, float] = {}
+        self._wider: dict[K, float] = {}
         self._line: deque[K] = deque()
         self._dirty: dict[K, str] = {}
         """Keys that need work, with the cause: in line, or in work and to be looked at again."""
@@ -85,6 +86,14 @@ class WorkQueue(Generic[K]):
         delay_s = RETRY_MAX_S if failures > 20 else min(RETRY_INITIAL_S * 2.0**failures, RETRY_MAX_S)
         self.add_after(key, delay_s, cause)
 
+    def space(self, key: K, spacing_s: float) -> None:
+        """The least time between two looks at this key from now on, where that is more than the queue's: for
+        keys at which a look costs more."""
+        if spacing_s > self._spacing_s:
+            self._wider[key] = spacing_s
+        else:
+            self._wider.pop(key, None)
+
     def forget(self, key: K) -> None:
         """The key's work succeeded: its next failure starts with the smallest delay again."""
         self._failures.pop(key, None)
@@ -132,7 +141,8 @@ class WorkQueue(Generic[K]):
     def _enter(self, key: K) -> None:
         """Into the line, or into the spacing in front of it."""
         if self._spacing_s:
-            rest_s = self._handed.get(key, -self._spacing_s) + self._spacing_s - self._clock.monotonic()
+            spacing_s = self._wider.get(key, self._spacing_s)
+            rest_s = self._handed.get(key, -spacing_s) + spacing_s - self._clock.monotonic()
             if rest_s > 0:
                 self._resting[key] = asyncio.get_running_loop().call_later(rest_s, self._rested, key)
                 return

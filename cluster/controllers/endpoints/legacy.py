@@ -32,7 +32,7 @@ def controller(world: World) -> Controller[Key]:
     pods = world.informers.of(kinds.PODS)
     endpoints = world.informers.of(kinds.ENDPOINTS)
     return Controller(
-        EndpointsObjects(world),
+        EndpointsObjects(world, queue),
         queue,
         watches=[
             (services, enqueue(queue)),
@@ -122,7 +122,8 @@ def truncated(full: list[Object]) -> tuple[list[Object], bool]:
 class EndpointsObjects:
     name = NAME
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, queue: WorkQueue[Key]) -> None:
+        self._queue = queue
         self._client = world.client_as(NAME)
         self._recorder = world.recorder(NAME)
         self._services = world.informers.of(kinds.SERVICES)
@@ -136,12 +137,14 @@ class EndpointsObjects:
         service, present = self._services.get(key), self._endpoints.get(key)
         if service is None:
             self._trigger_times.forget(key)
+            self._queue.space(key, 0.0)
             if present is not None and MANAGED_BY in (present["metadata"].get("labels") or {}):
                 await self._delete(present)
             return None
         if not membership.has_selector(service):
             return None
         pods = list(membership.pods_of(service, self._pods))
+        self._queue.space(key, len(pods) * membership.SPACING_PER_POD_S)
         trigger_time = self._trigger_times.next(key, service, pods)
         wanted, over_capacity = truncated(subsets(service, pods))
         await self._write(service, present, wanted, over_capacity, trigger_time)

@@ -9,9 +9,9 @@ Divergence: no topology hints (trafficDistribution is served without them).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from cluster.api import kinds
 from cluster.api.errors import ApiError, NotFound
@@ -34,6 +34,9 @@ BY_SERVICE = "service-of-slice"
 ZONE = "topology.kubernetes.io/zone"
 SPACING_S = 0.1
 
+PortKey: TypeAlias = tuple[tuple[str, str, int, str], ...]
+"""Name, protocol, number and application protocol of each port, sorted."""
+
 
 def controller(world: World) -> Controller[Key]:
     queue: WorkQueue[Key] = WorkQueue(world.clock, spacing_s=SPACING_S)
@@ -42,7 +45,7 @@ def controller(world: World) -> Controller[Key]:
     slices = world.informers.of(kinds.ENDPOINT_SLICES)
     nodes = world.informers.of(kinds.NODES)
     return Controller(
-        EndpointSlices(world),
+        EndpointSlices(world, queue),
         queue,
         watches=[
             (services, enqueue(queue)),
@@ -153,9 +156,9 @@ def plan(
 
 def _grouped(
     service: Object, pods: Sequence[Object], family: str, zones: dict[str, str]
-) -> dict[str, tuple[list[Object], list[Object]]]:
+) -> dict[PortKey, tuple[list[Object], list[Object]]]:
     """Port set → (ports, endpoints)."""
-    groups: dict[str, tuple[list[Object], list[Object]]] = {}
+    groups: dict[PortKey, tuple[list[Object], list[Object]]] = {}
     for pod in pods:
         if not membership.belongs(pod, include_terminating=True):
             continue
@@ -166,18 +169,23 @@ def _grouped(
     return groups
 
 
-def _port_key(ports: Sequence[Object]) -> str:
-    return json.dumps(sorted(json.dumps(port, sort_keys=True) for port in ports))
+def _port_key(ports: Sequence[Object]) -> PortKey:
+    return tuple(
+        sorted(
+            (p.get("name") or "", p.get("protocol") or "TCP", p.get("port") or 0, p.get("appProtocol") or "")
+            for p in ports
+        )
+    )
 
 
 def _plan_family(
     writes: Writes,
     service: Object,
     family: str,
-    groups: dict[str, tuple[list[Object], list[Object]]],
+    groups: dict[PortKey, tuple[list[Object], list[Object]]],
     existing: Sequence[Object],
 ) -> None:
-    by_ports: dict[str, list[Object]] = {}
+    by_ports: dict[PortKey, list[Object]] = {}
     for piece in existing:
         by_ports.setdefault(_port_key(piece.get("ports") or ()), []).append(piece)
     labels = labels_of(service)
@@ -230,7 +238,8 @@ def _built(
 class EndpointSlices:
     name = NAME
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, queue: WorkQueue[Key]) -> None:
+        self._queue = queue
         self._client = world.client_as(NAME)
         self._recorder = world.recorder(NAME)
         self._services = world.informers.of(kinds.SERVICES)
@@ -246,10 +255,12 @@ class EndpointSlices:
         service = self._services.get(key)
         if service is None:
             self._trigger_times.forget(key)
+            self._queue.space(key, 0.0)
             return None
         if not membership.has_selector(service):
             return None
         pods = list(membership.pods_of(service, self._pods))
+        self._queue.space(key, len(pods) * membership.SPACING_PER_POD_S)
         existing = [
             piece
             for piece in self._slices.by_index(BY_SERVICE, str(key))
