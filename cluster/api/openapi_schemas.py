@@ -157,20 +157,30 @@ def _is_known(name: str) -> bool:
     return True
 
 
-_ONLY_V3: Final = frozenset({"allOf", "anyOf", "not", "nullable", "oneOf"})
+_ONLY_V3: Final = frozenset({"allOf", "anyOf", "default", "not", "nullable", "oneOf"})
+_STRUCTURE: Final = frozenset({"items", "properties"})
 
 
 def _in_v2(schema: Any) -> Any:
-    """A custom schema with what OpenAPI v2 can say, as Kubernetes publishes it there."""
+    """A custom schema with what OpenAPI v2 can say, as Kubernetes publishes it there: where null or unknown
+    fields are allowed, clients are told nothing of the structure, which they would take too literally."""
     if isinstance(schema, list):
         return [_in_v2(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {name: _in_v2(value) for name, value in schema.items() if name not in _ONLY_V3}
+    dropped = _ONLY_V3
+    if schema.get("nullable"):
+        dropped = dropped | _STRUCTURE | {"type"}
+    elif schema.get("x-kubernetes-preserve-unknown-fields"):
+        dropped = dropped | _STRUCTURE
+    made = {name: _in_v2(value) for name, value in schema.items() if name not in dropped}
     if isinstance(schema.get("$ref"), str):
         made["$ref"] = schema["$ref"].replace(_PREFIX["v3"], _PREFIX["v2"])
-    if isinstance(schema.get("properties"), dict):
+    if isinstance(made.get("properties"), dict):
         made["properties"] = {name: _in_v2(value) for name, value in schema["properties"].items()}
+        nullable = {name for name, value in schema["properties"].items() if value.get("nullable")}
+        if nullable and "required" in made:
+            made["required"] = [name for name in made["required"] if name not in nullable]
     return made
 
 

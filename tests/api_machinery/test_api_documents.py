@@ -151,7 +151,7 @@ def test_custom_schemas_are_published(registry: Registry) -> None:
     assert document is not None
     assert document["components"]["schemas"]["io.x.v1beta1.Foo"] == schema
     second = openapi.v2(registry, custom)
-    assert second["definitions"]["io.x.v1beta1.Foo"]["properties"] == {"spec": {"type": "object"}}
+    assert second["definitions"]["io.x.v1beta1.Foo"]["properties"] == {"spec": {}}
     assert openapi_protobuf.encode(second)
 
 

@@ -159,3 +159,27 @@ async def test_names_belong_to_who_came_first(server: LiveServer) -> None:
     assert states["NamesAccepted"][0] == "False"
     assert states["Established"] == ("False", "NotAccepted")
     assert (await server.get("/apis/stable.example.com/v1/namespaces/default/others")).status == 404
+
+
+async def test_openapi_shows_the_kind_in_both_versions(server: LiveServer) -> None:
+    """v3 as it was defined; v2 without what it can't say, and nothing of what may be null or unknown."""
+    body = definition()
+    spec = body["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    spec["properties"]["free"] = {
+        "type": "object", "x-kubernetes-preserve-unknown-fields": True,
+        "properties": {"a": {"type": "string"}},
+    }  # fmt: skip
+    spec["properties"]["maybe"] = {"type": "string", "nullable": True}
+    spec["required"].append("maybe")
+    await define(server, body)
+    name = "com.example.stable.v1.CronTab"
+    third = (await server.get("/openapi/v3/apis/stable.example.com/v1")).expect(200)
+    shown = third["components"]["schemas"][name]["properties"]["spec"]
+    assert shown == spec
+    second = (await server.get("/openapi/v2")).expect(200)["definitions"][name]["properties"]["spec"]
+    assert second["required"] == ["cronSpec"]
+    assert second["properties"]["image"] == {"type": "string"}
+    assert second["properties"]["maybe"] == {}
+    assert second["properties"]["free"] == {
+        "type": "object", "x-kubernetes-preserve-unknown-fields": True,
+    }  # fmt: skip

@@ -114,6 +114,7 @@ SCHEMA = {
         ("self.z == 1", "ERROR: <input>:1:5: undefined field 'z'\n | self.z == 1\n | ....^"),
         ("self.count + 'a' == ''", "found no matching overload for '_+_' applied to '(int, string)'"),
         ("self.count.startsWith('a')", "found no matching overload for 'startsWith' applied to 'int.(string)'"),
+        ("self.metadata.labels.a == ''", "undefined field 'labels'"),
         ("other", "undeclared reference to 'other' (in container '')"),
         ("self.count +", "ERROR: <input>:1:13: Syntax error: mismatched input '<EOF>'"),
         ("self.names.all(n, n)", "expected type 'bool' but found 'string'"),

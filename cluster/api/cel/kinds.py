@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cluster.api.facts import Shape, Type
 
@@ -64,8 +64,22 @@ def kind_of(type_: Type) -> Kind:
     return found
 
 
+_VISIBLE = ("generateName", "name")
+
+
+def _visible(type_: Type) -> Type:
+    """A custom object as rules see it: of its metadata only the name."""
+    fields = dict(type_.fields)
+    metadata = fields["metadata"].type
+    named = {name: metadata.fields[name] for name in _VISIBLE}
+    fields["metadata"] = replace(fields["metadata"], type=Type(shape=Shape.STRUCT, fields=named))
+    return Type(shape=Shape.STRUCT, fields=fields, preserve_unknown=type_.preserve_unknown)
+
+
 def _kind_of(type_: Type) -> Kind:
     match type_.shape:
+        case Shape.STRUCT if type_.embedded:
+            return Kind("object", (), _visible(type_))
         case Shape.STRUCT:
             if type_.preserve_unknown and not type_.fields:
                 return DYN
