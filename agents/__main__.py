@@ -19,6 +19,7 @@ import uvloop
 from agents.app import AgentNode, build_node, build_view, follow
 from agents.behaviour import BehaviourError, Library, load_library
 from agents.loopback import LoopbackNetwork
+from agents.routed import RoutedNetwork
 from agents.runtime import Runtime
 from agents.services.dataplane import Dataplane
 from agents.settings import AgentSettings, SettingsError, parse_settings
@@ -56,7 +57,7 @@ def main() -> int:
 async def _run(
     settings: AgentSettings, library: Library, rules: LinkRules, clock: Clock, log: FilteringBoundLogger
 ) -> int:
-    services = Dataplane(LoopbackNetwork(), log=log)
+    services = _dataplane(settings, log)
     nodes = _build(settings, library, rules, clock, log, services)
     garbage.settle()
     stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -89,6 +90,13 @@ async def _run(
 def _trace(error: BaseException) -> BaseException | None:
     """What is the user's to mend needs no trace."""
     return None if isinstance(error, AccessDenied) else error
+
+
+def _dataplane(settings: AgentSettings, log: FilteringBoundLogger) -> Dataplane:
+    if settings.network == "routed":
+        network = RoutedNetwork(log)
+        return Dataplane(network, log=log, routes=network)
+    return Dataplane(LoopbackNetwork(), log=log)
 
 
 def _build(

@@ -15,6 +15,7 @@ from typing import Protocol
 from structlog.typing import FilteringBoundLogger
 
 from agents.network import Network
+from agents.routed import RoutedNetwork
 from agents.services.dns import SERVICE as DNS_SERVICE
 from agents.services.dns import DnsServer
 from agents.services.frontends import Frontends
@@ -39,7 +40,12 @@ class Known(Protocol):
 
 
 class Dataplane:
-    def __init__(self, network: Network, *, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, network: Network, *, log: FilteringBoundLogger, routes: RoutedNetwork | None = None
+    ) -> None:
+        """`routes`: sets the ways to other nodes' pods; None where all are in one network anyway."""
+        self._routes = routes
+        self._ways: dict[str, tuple[str, str]] = {}
         self.plain = network
         self.network = PodNetwork(network, self)
         """For the pods of this process, their probes and their hooks."""
@@ -58,7 +64,10 @@ class Dataplane:
     # --- what is known
 
     def join(self, node: str, ip: str, pod_cidr: str) -> None:
-        """A node of this process has its addresses."""
+        """A node of this process has its addresses. Said again after each interruption, which may have
+        taken the kernel's routes away."""
+        for name in self._ways:
+            self._set_route(name)
         if self._nodes.get(node) == (ip, IPv4Network(pod_cidr)):
             return
         self._nodes[node] = (ip, IPv4Network(pod_cidr))
@@ -90,6 +99,8 @@ class Dataplane:
                         services[owner] = None
                 case "Ingress" | "IngressClass" | "Secret":
                     ingress = True
+                case "NodeRoute":
+                    self._learn_route(name, obj)
                 case _ if kind == TRAFFIC_RULES:
                     if obj is None:
                         self.policies.drop(key)
@@ -99,6 +110,22 @@ class Dataplane:
             self._refresh(key)
         if ingress:
             self._ingress.take(known)
+
+    def _learn_route(self, name: str, obj: Object | None) -> None:
+        """The way to another node's pods, by `cluster.server.gateway.derived`."""
+        before = self._ways.pop(name, None)
+        if obj is not None:
+            self._ways[name] = (obj["podCIDR"], obj["address"])
+        if before is not None and self._ways.get(name, ("", ""))[0] != before[0] and self._routes is not None:
+            self._routes.route(before[0], "")
+        if obj is not None:
+            self._set_route(name)
+
+    def _set_route(self, name: str) -> None:
+        pod_cidr, address = self._ways[name]
+        self.policies.exempt[address] = None
+        if self._routes is not None and name not in self._nodes:
+            self._routes.route(pod_cidr, address)
 
     def _refresh(self, key: Key) -> None:
         if key == DNS_SERVICE and self._is_dns(self.table.service(key)):

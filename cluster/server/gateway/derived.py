@@ -1,9 +1,12 @@
-"""What all nodes need to know and no object says: resolved network policies; certificates of Ingresses.
+"""What all nodes need to know and no object says: resolved policies, certificates of Ingresses, routes.
 
 A NetworkPolicy speaks in selectors over pods and namespaces. They are resolved here, once, into addresses
 (`TrafficRules`), so that no node has to know the labels of every pod in the cluster; while there is no
 policy, pods and namespaces cost a look-up in a dict. Changes are collected for a moment and everything is
 worked out again: `Sharing.tell` sends only what is different then.
+
+Where nodes have addresses of their own, each is told the way to the others' pods (`NodeRoute`: a pod range
+and the node's address), which is all that the routed network needs to know of a Node.
 
 The Secrets that Ingresses name for TLS go to every node, because each runs an ingress proxy; other Secrets
 only go where a pod needs them.
@@ -15,6 +18,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import orjson
@@ -56,8 +60,7 @@ class Derived:
 
     def load(self) -> None:
         """Starts from what the store holds."""
-        if self._store.list(POLICIES, "") or self._store.list(INGRESSES, ""):
-            self._soon()
+        self._soon()
 
     def apply(self, changes: Iterable[Change]) -> None:
         if self._timer is None and any(self._matters(change) for change in changes):
@@ -77,6 +80,10 @@ class Derived:
                 before = change.previous
                 gone = change.type is EventType.DELETED
                 return gone or before is None or _seen(before.object) != _seen(change.entry.object)
+            case "nodes":
+                before = change.previous
+                gone = change.type is EventType.DELETED
+                return gone or _way(before.object if before else {}) != _way(change.entry.object)
             case "namespaces":
                 return self._any_policy
             case _:
@@ -87,7 +94,7 @@ class Derived:
 
     def _settle(self) -> None:
         self._timer = None
-        found = {**self._rules(), **self._certificates()}
+        found = {**self._rules(), **self._certificates(), **self._routes()}
         for identity, obj in found.items():
             self._sharing.tell(obj)
             self._told[identity] = obj
@@ -104,6 +111,11 @@ class Derived:
         resolved = [traffic_rules(policy, world) for policy in policies]
         return {("TrafficRules", _key(obj)): obj for obj in resolved}
 
+    def _routes(self) -> dict[tuple[str, Key], Object]:
+        nodes = [entry.object for entry in self._store.list("nodes", "")]
+        ways = [(node, way) for node in nodes if (way := _way(node)) is not None]
+        return {("NodeRoute", _key(node)): _route(node, way) for node, way in ways}
+
     def _certificates(self) -> dict[tuple[str, Key], Object]:
         self._secrets = dict.fromkeys(
             Key(entry.key.namespace, tls["secretName"])
@@ -113,6 +125,28 @@ class Derived:
         )
         entries = ((key, self._store.get("secrets", key)) for key in self._secrets)
         return {("Secret", key): entry.object for key, entry in entries if entry is not None}
+
+
+def _way(node: Object) -> tuple[str, str] | None:
+    """The node's pod range and the address that it is reached by; None where no route is needed."""
+    pod_cidr = (node.get("spec") or {}).get("podCIDR", "")
+    addresses = (node.get("status") or {}).get("addresses") or ()
+    address = next((each["address"] for each in addresses if each["type"] == "InternalIP"), "")
+    if not pod_cidr or not address or IPv4Address(address) in IPv4Network(pod_cidr):
+        return None
+    return pod_cidr, address
+
+
+def _route(node: Object, way: tuple[str, str]) -> Object:
+    meta = node["metadata"]
+    identity = {"name": meta["name"], "uid": meta.get("uid", ""), "resourceVersion": " ".join(way)}
+    return {
+        "apiVersion": "kubemu.dev/v1",
+        "kind": "NodeRoute",
+        "metadata": identity,
+        "podCIDR": way[0],
+        "address": way[1],
+    }
 
 
 def _seen(pod: Object) -> tuple[Any, ...]:
