@@ -16,6 +16,7 @@ from broker.supervision import Tasks
 from broker.system import ActorSystem
 from broker.virtualtime import run_virtual
 from cluster.api import kinds
+from cluster.api.client import ApiClient
 from cluster.api.errors import Conflict, NotFound
 from cluster.api.objects import Key, Object, timestamp
 from cluster.api.registry import Registry
@@ -174,8 +175,10 @@ async def running(
     kubelets: bool = True,
     metrics: Metrics | None = None,
     scheduler: Configuration | None = None,
+    through: Callable[[ApiClient, Chance], ApiClient] | None = None,
 ) -> AsyncIterator[Cluster]:
-    """`scheduler`: run the real one, so configured, over the nodes that the test creates."""
+    """`scheduler`: run the real one, so configured, over the nodes that the test creates. `through`: what
+    stands between the controllers and the API."""
     loop = asyncio.get_running_loop()
     clock, chance, log = LoopClock(loop), Chance(seed), structlog.get_logger()
     registry = Registry()
@@ -183,7 +186,7 @@ async def running(
     verbs = Verbs(store, registry, clock=clock, chance=chance.fork("verbs"))
     client = LocalClient(verbs, "admin")
     world = World(
-        client,
+        client if through is None else through(client, chance.fork("through")),
         clock=clock,
         chance=chance,
         timings=STANDARD,

@@ -127,6 +127,10 @@ class CronJobs:
         for job in jobs:
             if not finished_as(job) and job["metadata"]["uid"] not in known:
                 name = job["metadata"]["name"]
+                if SCHEDULED_AT in (job["metadata"].get("annotations") or {}):
+                    # Started here, and the note of it got lost: without it Forbid would start another.
+                    active.append(_reference(job))
+                    continue
                 message = f"Saw a job that the controller did not create or forgot: {name}"
                 self._recorder.event(cron_job, "Warning", "UnexpectedJob", message)
         _set_active(status, active)
@@ -197,16 +201,9 @@ class CronJobs:
         created = await self._create(cron_job, job)
         if created is None:
             return
-        meta = created["metadata"]
-        reference = {
-            "apiVersion": created["apiVersion"],
-            "kind": created["kind"],
-            "namespace": meta["namespace"],
-            "name": meta["name"],
-            "uid": meta["uid"],
-        }
-        if all(each["uid"] != meta["uid"] for each in active) and not finished_as(created):
-            active.append(reference)
+        uid = created["metadata"]["uid"]
+        if all(each["uid"] != uid for each in active) and not finished_as(created):
+            active.append(_reference(created))
         _set_active(status, active)
         status["lastScheduleTime"] = timestamp(at)
 
@@ -242,6 +239,18 @@ class CronJobs:
             self._recorder.event(cron_job, "Warning", "FailedDelete", message)
             raise
         self._recorder.event(cron_job, "Normal", "SuccessfulDelete", f"Deleted job {meta['name']}")
+
+
+def _reference(job: Object) -> Object:
+    """As in status.active."""
+    meta = job["metadata"]
+    return {
+        "apiVersion": job["apiVersion"],
+        "kind": job["kind"],
+        "namespace": meta["namespace"],
+        "name": meta["name"],
+        "uid": meta["uid"],
+    }
 
 
 def _note_success(status: Object, job: Object) -> None:

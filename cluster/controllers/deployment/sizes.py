@@ -120,7 +120,8 @@ def shrink_old(deployment: Object, new: Object, olds: Sequence[Object]) -> list[
         step = max(0, min(budget, unhealthy))
         remaining[name] -= step
         budget -= step
-    spare = sum(status_count(each, "availableReplicas") for each in [new, *olds]) - least
+    # A set that was just made smaller still reports the pods that it is about to lose.
+    spare = sum(min(size(each), status_count(each, "availableReplicas")) for each in [new, *olds]) - least
     for each in by_age(olds):
         name = each["metadata"]["name"]
         step = max(0, min(spare, remaining[name]))
