@@ -21,11 +21,12 @@ from cluster.server.auth.attributes import Authorizer
 from cluster.server.policy.authorizer import AuthorizerValue
 from cluster.server.policy.checking import status_of
 from cluster.server.policy.evaluation import BINDINGS, POLICIES, Policies
+from cluster.server.policy.mutation import MUTATING_BINDINGS, MutatingPolicies
 from cluster.server.webhooks.caller import Caller
 from cluster.server.webhooks.dispatch import MUTATING, VALIDATING, Webhooks
 from cluster.store.entry import Change
 
-_FOLLOWED = frozenset((BINDINGS, MUTATING, POLICIES, VALIDATING))
+_FOLLOWED = frozenset((BINDINGS, MUTATING, MUTATING_BINDINGS, POLICIES, VALIDATING))
 
 
 class Extension:
@@ -46,6 +47,7 @@ class Extension:
         self._log = log
         self._webhooks = Webhooks(setting, caller, log)
         self._policies = Policies(setting, lambda request: AuthorizerValue(authorizer, request.call.user))
+        self._mutating_policies = MutatingPolicies(setting, self._policies)
         self._due = asyncio.Event()
         self._tasks = Tasks()
         self._unsubscribe = setting.store.subscribe(self._changed)
@@ -70,9 +72,14 @@ class Extension:
 
     def _hook_in(self) -> None:
         count = self._setting.store.count
-        self._chain.mutating_webhooks = self._webhooks.mutate if count(MUTATING) else None
+        needed = count(MUTATING) or count(MUTATING_BINDINGS)
+        self._chain.mutating_webhooks = self._mutate if needed else None
         needed = count(VALIDATING) or count(BINDINGS)
         self._chain.validating_webhooks = self._validate if needed else None
+
+    async def _mutate(self, request: Request) -> None:
+        self._mutating_policies.mutate(request)
+        await self._webhooks.mutate(request)
 
     async def _validate(self, request: Request) -> None:
         self._policies.validate(request)

@@ -28,13 +28,15 @@ from cluster.api.cel.kinds import (
     list_of,
     map_of,
 )
-from cluster.api.cel.parsing import Call, ListNode, Literal, Macro, MapNode, Name, Node, Select
+from cluster.api.cel.parsing import Call, ListNode, Literal, Macro, MapNode, Name, Node, Select, StructNode
 from cluster.api.cel.signatures import SIGNATURES
 from cluster.api.cel.values import TypeValue, UInt
 
 _NUMBERS = (INT, UINT, DOUBLE)
 _ORDERED = (*_NUMBERS, STRING, BYTES, BOOL, DURATION, TIMESTAMP)
 _OPTIONAL = "optional_type"
+_STRUCTS = ("JSONPatch", "Object")
+"""What mutating policies may make."""
 _UNKNOWN = (DYN, NULL)
 _CANONICAL = {"existsOne": "exists_one"}
 
@@ -81,6 +83,8 @@ class _Checker:
             case MapNode():
                 keys = [self.kind(key) for key, _, _ in node.entries]
                 return map_of(_common(keys), _common([self.kind(value) for _, value, _ in node.entries]))
+            case StructNode():
+                return self._struct(node)
             case Macro():
                 return self._macro(node)
             case Call():
@@ -118,6 +122,13 @@ class _Checker:
         if operand == DYN:
             return DYN
         return self._problem(node, f"type '{operand}' does not support field selection")
+
+    def _struct(self, node: StructNode) -> Kind:
+        for _, value in node.fields:
+            self.kind(value)
+        if node.name.partition(".")[0] not in _STRUCTS:
+            return self._problem(node, f"undeclared reference to '{node.name}' (in container '')")
+        return DYN
 
     def _macro(self, node: Macro) -> Kind:
         target = self.kind(node.target)

@@ -15,7 +15,18 @@ from cluster.api.cel.arithmetic import BINARY, negate
 from cluster.api.cel.errors import CostExceeded, EvalError
 from cluster.api.cel.functions import FUNCTIONS
 from cluster.api.cel.kinds import BYTES, DOUBLE, DURATION, TIMESTAMP, TYPE, TYPE_NAMES, Kind
-from cluster.api.cel.parsing import RESERVED, Call, ListNode, Literal, Macro, MapNode, Name, Node, Select
+from cluster.api.cel.parsing import (
+    RESERVED,
+    Call,
+    ListNode,
+    Literal,
+    Macro,
+    MapNode,
+    Name,
+    Node,
+    Select,
+    StructNode,
+)
 from cluster.api.cel.times import duration_of, timestamp_of
 from cluster.api.cel.values import NONE, Optional, TypeValue, equal, less
 
@@ -56,6 +67,8 @@ def code_of(node: Node) -> Code:
             return _list(node)
         case MapNode():
             return _map(node)
+        case StructNode():
+            return _struct(node)
         case Macro():
             return _macro(node)
         case Call():
@@ -195,6 +208,11 @@ def _map(node: MapNode) -> Code:
         return found
 
     return run
+
+
+def _struct(node: StructNode) -> Code:
+    fields = [(unescaped(name), code_of(value)) for name, value in node.fields]
+    return lambda scope: {name: value(scope) for name, value in fields}
 
 
 def _call(node: Call) -> Code:

@@ -71,6 +71,14 @@ class MapNode(Node):
     entries: list[tuple[Node, Node, bool]]
 
 
+@dataclass(slots=True, eq=False, kw_only=True)
+class StructNode(Node):
+    """Type{field: value}; types are names with dots."""
+
+    name: str
+    fields: list[tuple[str, Node]]
+
+
 _TOKEN = re.compile(
     r"""
     (?P<space>[ \t\r\n\f]+|//[^\n]*)
@@ -227,8 +235,25 @@ class _Parser:
                     self._expect("]")
                     name = "_[_]" if token.text == "[" else "_[?_]"
                     node = Call(token.position, function=name, target=None, arguments=[node, index])
+                case "{" if name := _qualified(node):
+                    self._at += 1
+                    node = StructNode(node.position, name=name, fields=self._struct_fields())
                 case _:
                     return node
+
+    def _struct_fields(self) -> list[tuple[str, Node]]:
+        fields: list[tuple[str, Node]] = []
+        while not self._is("}"):
+            token = self._tokens[self._at]
+            if token.kind not in ("name", "quoted"):
+                raise self._unexpected()
+            self._at += 1
+            self._expect(":")
+            fields.append((token.text.strip("`"), self._expression()))
+            if not self._take(","):
+                break
+        self._expect("}")
+        return fields
 
     def _selected(self, node: Node, dot: _Token) -> Node:
         token = self._tokens[self._at]
@@ -347,6 +372,17 @@ class _Parser:
                 break
         self._expect("}")
         return entries
+
+
+def _qualified(node: Node) -> str:
+    """`Object.spec` of a chain of names; empty for anything else."""
+    match node:
+        case Name(name=name):
+            return name
+        case Select(operand=operand, field=field, test=False, optional=False):
+            head = _qualified(operand)
+            return f"{head}.{field}" if head else ""
+    return ""
 
 
 _CONSTANTS: dict[str, Any] = {"true": True, "false": False, "null": None}

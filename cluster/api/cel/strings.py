@@ -210,6 +210,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "format": _format,
     "strings.quote": _quote,
     "find": _find,
+    "jsonpatch.escapeKey": lambda text: _text(text).replace("~", "~0").replace("/", "~1"),
     "findAll": _find_all,
     "base64.encode": lambda value: b64encode(value).decode(),
     "base64.decode": lambda text: b64decode(_text(text)),

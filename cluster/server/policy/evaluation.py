@@ -25,7 +25,7 @@ from cluster.server.webhooks.review import attributes_of, error_of
 POLICIES = VALIDATING_ADMISSION_POLICIES.qualified
 BINDINGS = VALIDATING_ADMISSION_POLICY_BINDINGS.qualified
 _CODES = {"Unauthorized": 401, "Forbidden": 403, "RequestEntityTooLarge": 413, "Invalid": 422}
-_BUDGET = 10_000_000
+POLICY_BUDGET = 10_000_000
 """Steps for all expressions of one policy."""
 
 MakeAuthorizer = Callable[[Request], AuthorizerValue]
@@ -54,16 +54,16 @@ class Policies:
                 self._apply(request, found.object, binding)
 
     def _apply(self, request: Request, policy: Object, binding: Object) -> None:
-        version = self._matched(request, policy["spec"].get("matchConstraints") or {})
+        version = self.matched(request, policy["spec"].get("matchConstraints") or {})
         if version is None:
             return
         narrower = binding["spec"].get("matchResources")
-        if narrower and not self._also_matched(request, narrower):
+        if narrower and not self.also_matched(request, narrower):
             return
         for finding in self._findings(request, policy, binding, version):
             self._act(request, policy, binding, finding)
 
-    def _matched(self, request: Request, wanted: Mapping[str, Any]) -> Resource | None:
+    def matched(self, request: Request, wanted: Mapping[str, Any]) -> Resource | None:
         equivalent = wanted.get("matchPolicy", "Equivalent") == "Equivalent"
         excluded = wanted.get("excludeResourceRules") or ()
         if excluded and matched_version(self._setting, request, excluded, equivalent=equivalent):
@@ -72,11 +72,11 @@ class Policies:
         version = matched_version(self._setting, request, rules, equivalent=equivalent)
         return version if version is not None and selected(self._setting, request, wanted) else None
 
-    def _also_matched(self, request: Request, wanted: Mapping[str, Any]) -> bool:
+    def also_matched(self, request: Request, wanted: Mapping[str, Any]) -> bool:
         """A binding without rules of its own narrows by its selectors only."""
         if wanted.get("resourceRules") or wanted.get("excludeResourceRules"):
             rules = wanted.get("resourceRules") or _EVERYTHING
-            return self._matched(request, {**wanted, "resourceRules": rules}) is not None
+            return self.matched(request, {**wanted, "resourceRules": rules}) is not None
         return selected(self._setting, request, wanted)
 
     def _findings(
@@ -84,19 +84,19 @@ class Policies:
     ) -> Iterator[_Finding]:
         spec = policy["spec"]
         strict = spec.get("failurePolicy", "Fail") == "Fail"
-        scope = self._scope(request, version)
+        scope = self.scope(request, version)
         try:
             if not conditions_met(spec.get("matchConditions") or (), scope):
                 return
-            parameters = self._parameters(request, spec, binding)
-        except (ConditionFailed, _Misconfigured) as failure:
+            parameters = self.parameters(request, spec, binding)
+        except (ConditionFailed, Misconfigured) as failure:
             if strict:
                 yield _Finding(str(failure))
             return
         for params in parameters:
             yield from _broken(spec, {**scope, "params": params}, strict=strict)
 
-    def _scope(self, request: Request, version: Resource) -> dict[str, Any]:
+    def scope(self, request: Request, version: Resource) -> dict[str, Any]:
         convert, store = self._setting.registry.convert, self._setting.store
         namespace = store.get("namespaces", Key("", request.namespace)) if request.namespace else None
         old = request.old
@@ -110,14 +110,14 @@ class Policies:
             "variables": {},
         }
 
-    def _parameters(self, request: Request, spec: Object, binding: Object) -> Sequence[Object | None]:
+    def parameters(self, request: Request, spec: Object, binding: Object) -> Sequence[Object | None]:
         """One round of evaluation for each."""
         kind, reference = spec.get("paramKind"), binding["spec"].get("paramRef")
         if not kind or not reference:
             return (None,)
         resource = self._setting.registry.of_kind(kind["apiVersion"], kind["kind"])
         if resource is None:
-            raise _Misconfigured(
+            raise Misconfigured(
                 "failed to configure policy: failed to find resource referenced by paramKind: "
                 f"'{kind['apiVersion']}, Kind={kind['kind']}'"
             )
@@ -125,13 +125,13 @@ class Policies:
         if resource.namespaced:
             namespace = reference.get("namespace") or request.namespace
             if not namespace:
-                raise _Misconfigured(
+                raise Misconfigured(
                     "failed to configure binding: cannot use namespaced paramRef in policy binding that "
                     "matches cluster-scoped resources"
                 )
         found = self._parameter_objects(resource, namespace, reference)
         if not found and reference.get("parameterNotFoundAction", "Deny") == "Deny":
-            raise _Misconfigured(
+            raise Misconfigured(
                 "failed to configure binding: no params found for policy binding with `Deny` "
                 "parameterNotFoundAction"
             )
@@ -164,8 +164,8 @@ class Policies:
             raise _denied(request, said, finding)
 
 
-class _Misconfigured(Exception):
-    pass
+class Misconfigured(Exception):
+    """A policy or binding names what isn't there."""
 
 
 _EVERYTHING = [
@@ -175,12 +175,12 @@ _EVERYTHING = [
 
 def _broken(spec: Object, scope: dict[str, Any], *, strict: bool) -> Iterator[_Finding]:
     """What the validations of a policy refuse."""
-    budget = Budget(_BUDGET)
-    scope["variables"] = _lazy_variables(spec.get("variables") or (), scope, budget)
+    budget = Budget(POLICY_BUDGET)
+    scope["variables"] = lazy_variables(spec.get("variables") or (), scope, budget)
     for validation in spec.get("validations") or ():
         expression = validation["expression"]
         try:
-            if _program(expression)(scope, budget) is True:
+            if program_of(expression)(scope, budget) is True:
                 continue
         except (CompileError, EvalError) as error:
             if strict:
@@ -190,7 +190,7 @@ def _broken(spec: Object, scope: dict[str, Any], *, strict: bool) -> Iterator[_F
         yield _Finding(message, validation.get("reason") or "Invalid")
 
 
-def _program(expression: str) -> Program:
+def program_of(expression: str) -> Program:
     return compile_untyped(expression, VARIABLES)
 
 
@@ -198,7 +198,7 @@ def _message(validation: Mapping[str, Any], scope: Mapping[str, Any], budget: Bu
     text = validation.get("messageExpression")
     if text:
         try:
-            made = _program(text)(scope, budget)
+            made = program_of(text)(scope, budget)
         except (CompileError, EvalError):
             made = ""
         if isinstance(made, str) and made.strip() and "\n" not in made:
@@ -206,7 +206,7 @@ def _message(validation: Mapping[str, Any], scope: Mapping[str, Any], budget: Bu
     return str(validation.get("message") or "").strip()
 
 
-def _lazy_variables(
+def lazy_variables(
     declared: Sequence[Mapping[str, Any]], scope: Mapping[str, Any], budget: Budget
 ) -> dict[str, Callable[[], Any]]:
     """Each is evaluated when it is first used, and may use those before it."""
@@ -226,7 +226,7 @@ class _Lazy:
     def __call__(self) -> Any:
         if not self._found:
             try:
-                self._found.append(_program(self._expression)(self._scope, self._budget))
+                self._found.append(program_of(self._expression)(self._scope, self._budget))
             except CompileError as error:
                 raise EvalError(str(error)) from None
         return self._found[0]

@@ -119,16 +119,8 @@ class Webhooks:
             return False
         before = request.object
         shown = self._setting.registry.convert(before, wanted.version)
-        request.object = self._taken_in(request, wanted.version, json_patch(copy_of(shown), patch))
+        request.object = taken_in(self._setting, request, wanted.version, json_patch(copy_of(shown), patch))
         return request.object != before
-
-    def _taken_in(self, request: Request, version: Resource, patched: Object) -> Object:
-        """A webhook's version of the object, in the form in which it is stored."""
-        custom = self._setting.registry.custom_of(version)
-        type_ = None if custom is None else custom.type
-        obj = structure.decode(version, patched, "Ignore", type_=type_)[0]
-        defaults.apply(version, obj, type_)
-        return self._setting.registry.convert(obj, request.resource)
 
     async def _ask(self, request: Request, wanted: _Wanted) -> Mapping[str, Any] | None:
         """The response of an allowing webhook; None for one that failed and may. Raises ApiError."""
@@ -156,6 +148,15 @@ class Webhooks:
             self._log.warning("webhook ignored", webhook=hook["name"], error=why)
             return
         raise _internal(message)
+
+
+def taken_in(setting: Setting, request: Request, version: Resource, patched: Object) -> Object:
+    """What somebody else made of the object, in the form in which it is stored."""
+    custom = setting.registry.custom_of(version)
+    type_ = None if custom is None else custom.type
+    obj = structure.decode(version, patched, "Ignore", type_=type_)[0]
+    defaults.apply(version, obj, type_)
+    return setting.registry.convert(obj, request.resource)
 
 
 def _internal(message: str) -> ApiError:
