@@ -117,6 +117,7 @@ class Launching:
         place = host.place(self._view.ip)
         variables = environment_of(pod, self._spec, place, host.lookup, host.services())
         annotation = (pod["metadata"].get("annotations") or {}).get(ANNOTATION)
+        self._check_user()
         return Launch(
             pod=pod,
             container=expanded_command(self._spec, variables),
@@ -128,6 +129,16 @@ class Launching:
             place=place,
             services=host.services,
         )
+
+    def _check_user(self) -> None:
+        """Raises ConfigProblem. Which user an image wants is not known: only what the pod says is checked."""
+        outer = self._pod["spec"].get("securityContext") or {}
+        inner = self._spec.get("securityContext") or {}
+        must_not_be_root = inner.get("runAsNonRoot", outer.get("runAsNonRoot"))
+        if must_not_be_root and inner.get("runAsUser", outer.get("runAsUser")) == 0:
+            meta = self._pod["metadata"]
+            who = f'pod: "{meta["name"]}_{meta["namespace"]}({meta["uid"]})", container: {self._name}'
+            raise ConfigProblem(f"container's runAsUser breaks non-root policy ({who})")
 
     def _emit(self, type: str, reason: str, message: str) -> None:
         self._host.emit(self._view.uid, type, reason, message, self._field_path)

@@ -103,6 +103,11 @@ class PodMachine:
                 self.ephemerals.append(state)
                 self.containers[state.name] = state
 
+    def reject(self, reason: str, message: str) -> None:
+        """The node does not run the pod at all."""
+        self.failure = (reason, message)
+        self.terminating, self.sandbox = True, Sandbox.DOWN
+
     def fail(self, reason: str, message: str, grace_s: float, now: datetime) -> list[Effect]:
         """The node ends the pod: evicted, shut down."""
         if self.failure is None and not self.terminating:

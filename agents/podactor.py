@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TypeAlias
 
+from agents.admitting import refusal
 from agents.behaviour import ANNOTATION, BehaviourError, overrides_for
 from agents.container import ContainerState, Role
 from agents.host import Host, PodView
@@ -126,7 +127,12 @@ class PodActor(Actor[PodMessage]):
         disk = self._host.runtime.disk(self._pod)
         self._volumes = PodVolumes(self._pod, self._host, disk, self.context.clock)
         self._machine, found = restore(self._pod, self._host.timings, now)
-        if found:
+        refused = refusal(self._pod)
+        if refused is not None:
+            self._host.emit(self._view.uid, "Warning", *refused)
+            self._machine.reject(refused[0], f"Pod was rejected: {refused[1]}")
+            self._view.ended = self._released = True
+        elif found:
             self._carry_emit(SANDBOX_CHANGED)
         await self._carry(self._machine.update(self._pod, now))
 
