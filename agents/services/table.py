@@ -132,7 +132,7 @@ class ServiceTable:
             name, protocol = port.get("name", ""), port.get("protocol", "TCP")
             if protocol == "SCTP":
                 continue
-            refuses = not self.backends(key, name, protocol)
+            refuses = not _anyone(self.slices(key), name, protocol)
             for entry, ip, number in _entries(service, port, node_ips):
                 found.append(Frontend(Address(protocol, ip, number), key, name, entry, refuses))
         return found
@@ -184,6 +184,25 @@ def _entries(service: Object, port: Object, node_ips: Sequence[str]) -> Iterable
     if port.get("nodePort"):
         for ip in (*node_ips, LOCALHOST):
             yield Entry.NODE_PORT, ip, port["nodePort"]
+
+
+def _anyone(slices: Iterable[Object], port_name: str, protocol: str) -> bool:
+    """Whether `_backends` would find any: after most changes the first endpoint tells."""
+    return any(
+        _serves(endpoint)
+        for piece in slices
+        if piece.get("addressType") == "IPv4"
+        for port in piece.get("ports") or ()
+        if (port.get("name") or "") == port_name and port.get("protocol", "TCP") == protocol
+        for endpoint in piece.get("endpoints") or ()
+    )
+
+
+def _serves(endpoint: Object) -> bool:
+    conditions = endpoint.get("conditions") or {}
+    if conditions.get("ready") is not False:
+        return True
+    return bool(conditions.get("serving") and conditions.get("terminating"))
 
 
 def _backends(slices: Iterable[Object], port_name: str, protocol: str) -> list[Backend]:
