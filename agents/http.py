@@ -1,7 +1,8 @@
 """HTTP/1.1 over the streams of a `Network`: the emulated containers' server and the probes' client.
 
 h11 keeps the protocol, this module only moves bytes, so the same code runs on real sockets and in the
-simulation's memory network. No TLS: an HTTPS probe is sent in plain text (see `agents.prober`).
+simulation's memory network. Short messages without surprises, as probes send them each second, are looked up
+in `agents.plainhttp` first. No TLS: an HTTPS probe is sent in plain text (see `agents.prober`).
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from http import HTTPStatus
 
 import h11
 
+from agents import plainhttp
 from agents.network import Network
 
 MAX_BODY_BYTES = 1 << 20
 """What a request may carry, and what a client keeps of an answer (the kubelet keeps 10 KiB of a probe's)."""
 _CHUNK = 65536
+_BODILESS = (204, 304)
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 Headers = Sequence[tuple[str, str]]
@@ -60,9 +63,44 @@ Handler = Callable[[Request], Awaitable[Response | None]]
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handler: Handler) -> None:
     """Answers the requests of one connection until either side closes it."""
-    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_CHUNK)
     peer = writer.get_extra_info("peername")
     peer_ip = str(peer[0]) if peer else ""
+    try:
+        while data := await reader.read(_CHUNK):
+            plain = plainhttp.request_in(data)
+            if plain is None:
+                await _serve_others(data, reader, writer, handler, peer_ip)
+                return
+            if not await _serve_plain(plain, writer, handler, peer_ip):
+                return
+    except OSError:
+        return
+
+
+async def _serve_plain(
+    plain: plainhttp.PlainRequest, writer: asyncio.StreamWriter, handler: Handler, peer_ip: str
+) -> bool:
+    request = Request(method=plain.method, target=plain.target, headers=plain.headers, peer=peer_ip)
+    response = await handler(request)
+    if response is None:
+        return False
+    headers = tuple(_answer_headers(response))
+    head = plainhttp.answer_head(response.status, _PHRASES.get(response.status, ""), headers, plain.last)
+    writer.write(head if plain.method == "HEAD" or response.status in _BODILESS else head + response.body)
+    await writer.drain()
+    return not (plain.last or response.close)
+
+
+async def _serve_others(
+    data: bytes,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    handler: Handler,
+    peer_ip: str,
+) -> None:
+    """From a message on that is not plain; `data` is its beginning."""
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_CHUNK)
+    connection.receive_data(data)
     try:
         while await _serve_one(connection, reader, writer, handler, peer_ip):
             connection.start_next_cycle()
@@ -71,8 +109,6 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hand
             await _answer(
                 connection, writer, Response(status=400, body=b"400 Bad Request", close=True), "GET"
             )
-    except OSError:
-        return
 
 
 async def _serve_one(
@@ -105,15 +141,20 @@ async def _serve_one(
 async def _answer(
     connection: h11.Connection, writer: asyncio.StreamWriter, response: Response, method: str
 ) -> None:
-    headers = [("content-length", str(len(response.body))), *response.headers]
-    if response.close:
-        headers.append(("connection", "close"))
+    headers = _answer_headers(response)
     reason = _PHRASES.get(response.status, "")
     data = connection.send(h11.Response(status_code=response.status, headers=headers, reason=reason.encode()))
     body = b"" if method == "HEAD" else response.body
     data = (data or b"") + (connection.send(h11.Data(data=body)) or b"" if body else b"")
     writer.write(data + (connection.send(h11.EndOfMessage()) or b""))
     await writer.drain()
+
+
+def _answer_headers(response: Response) -> list[tuple[str, str]]:
+    headers = [("content-length", str(len(response.body))), *response.headers]
+    if response.close:
+        headers.append(("connection", "close"))
+    return headers
 
 
 async def fetch(
@@ -129,11 +170,30 @@ async def fetch(
     `limit_bytes`: what is kept of the answer's body."""
     reader, writer = await network.connect(ip, port, source_ip=source_ip)
     try:
+        if request.method == "GET" and not request.body:
+            return await _exchange_plain(reader, writer, request, limit_bytes)
         return await _exchange(reader, writer, request, limit_bytes)
     except h11.RemoteProtocolError as error:
         raise BadAnswer("malformed HTTP response") from error
     finally:
         writer.close()
+
+
+async def _exchange_plain(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request, limit_bytes: int
+) -> Response:
+    headers = (*request.headers, ("connection", "close"))
+    writer.write(plainhttp.request_head(request.method, request.target, headers))
+    await writer.drain()
+    data = await reader.read(_CHUNK)
+    plain = plainhttp.answer_in(data)
+    if plain is None:
+        connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_CHUNK)
+        connection.send(h11.Request(method=request.method, target=request.target, headers=list(headers)))
+        connection.send(h11.EndOfMessage())
+        connection.receive_data(data)
+        return await _answer_of(connection, reader, limit_bytes)
+    return Response(status=plain.status, headers=plain.headers, body=plain.body[:limit_bytes])
 
 
 async def _exchange(
@@ -148,6 +208,10 @@ async def _exchange(
         data = (data or b"") + (connection.send(h11.Data(data=request.body)) or b"")
     writer.write((data or b"") + (connection.send(h11.EndOfMessage()) or b""))
     await writer.drain()
+    return await _answer_of(connection, reader, limit_bytes)
+
+
+async def _answer_of(connection: h11.Connection, reader: asyncio.StreamReader, limit_bytes: int) -> Response:
     head = await _next(connection, reader)
     while isinstance(head, h11.InformationalResponse):
         head = await _next(connection, reader)

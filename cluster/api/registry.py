@@ -28,6 +28,7 @@ _STORED_AS: dict[tuple[str, str, str], Resource] = {
 class Registry:
     def __init__(self, resources: Iterable[Resource] = kinds.BUILT_IN) -> None:
         self.generation = 0
+        self._listeners: list[Callable[[], None]] = []
         self._by_path: dict[tuple[str, str, str], Resource] = {}
         self._by_kind: dict[tuple[str, str], Resource] = {}
         self._stored_as = dict(_STORED_AS)
@@ -64,7 +65,7 @@ class Registry:
             self._stored_as.pop(path, None)
         if stored_as is not None and stored_as != resource:
             self._stored_as[path] = stored_as
-        self.generation += 1
+        self._changed()
 
     def remove(self, resource: Resource) -> None:
         """Serves it no longer; nothing happens if it is not served."""
@@ -75,7 +76,16 @@ class Registry:
         self._custom.pop(path, None)
         if path not in _STORED_AS:
             self._stored_as.pop(path, None)
+        self._changed()
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Calls `listener` after each change."""
+        self._listeners.append(listener)
+
+    def _changed(self) -> None:
         self.generation += 1
+        for listener in self._listeners:
+            listener()
 
     def storage_of(self, resource: Resource) -> Resource:
         """The view in which the store holds objects of this kind; mostly `resource` itself."""

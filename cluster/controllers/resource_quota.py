@@ -67,15 +67,15 @@ class Counted:
         ]
 
     async def run(self) -> None:
-        """Follows the registry."""
-        registry = self._world.registry
-        generation = registry.generation
-        while True:
+        """Follows the registry, a moment behind it."""
+        changed = asyncio.Event()
+        self._world.registry.on_change(changed.set)
+        changed.set()
+        while await changed.wait():
             await asyncio.sleep(RESYNC_S)
-            if registry.generation != generation:
-                generation = registry.generation
-                for informer, handler in self.watches():
-                    informer.on_change(handler)
+            changed.clear()
+            for informer, handler in self.watches():
+                informer.on_change(handler)
 
     def _countable(self) -> list[Resource]:
         registry = self._world.registry

@@ -54,13 +54,13 @@ class Following:
         return [(self._world.informers.of(each), self._handler(each)) for each in new]
 
     async def run(self) -> None:
-        """Follows the registry."""
-        generation = self._world.registry.generation
-        while True:
+        """Follows the registry, a moment behind it."""
+        changed = asyncio.Event()
+        self._world.registry.on_change(changed.set)
+        changed.set()
+        while await changed.wait():
             await asyncio.sleep(RESYNC_S)
-            if self._world.registry.generation == generation:
-                continue
-            generation = self._world.registry.generation
+            changed.clear()
             for informer, handler in self.watches():
                 informer.on_change(handler)
             self._forget_unserved()
