@@ -43,3 +43,11 @@ async def test_expressions_change_what_is_written(server: LiveServer) -> None:
     assert refused.json["message"] == (
         "configmaps \"d\" is forbidden: policy 'p' with binding 'b' denied request: no such key: data"
     )
+
+
+async def test_mutations_must_be_complete(server: LiveServer) -> None:
+    spec = {"matchConstraints": rules("configmaps"), "mutations": [{"patchType": "JSONPatch"}]}
+    body = {"metadata": {"name": "p"}, "spec": spec}
+    refused = await server.call("POST", MUTATING_ADMISSION_POLICIES.path(), body)
+    assert refused.status == 422
+    assert "spec.mutations[0].jsonPatch: Required value" in refused.json["message"]

@@ -18,11 +18,45 @@ CONDITION_VARIABLES: Final = ("object", "oldObject", "request", "authorizer")
 _ACTIONS = ("Audit", "Deny", "Warn")
 _REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
 _POLICIES = ("Fail", "Ignore")
+_MUTATIONS = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
+"""Kinds of mutation and the fields that hold them."""
 _NOT_FOUND = ("Allow", "Deny")
 
 
 def validate_policy(obj: Object, report: Report) -> None:
     spec = obj["spec"]
+    _validate_matching(spec, report)
+    validations = spec.get("validations") or ()
+    if not validations and not spec.get("auditAnnotations"):
+        report.required("spec.validations", "validations or auditAnnotations must contain at least one item")
+    for index, validation in enumerate(validations):
+        here = f"spec.validations[{index}]"
+        check_expression(validation["expression"], f"{here}.expression", VARIABLES, BOOL, report)
+        if text := validation.get("messageExpression"):
+            check_expression(text, f"{here}.messageExpression", VARIABLES, STRING, report)
+        report.one_of(f"{here}.reason", validation.get("reason"), _REASONS, needed=False)
+
+
+def validate_mutating_policy(obj: Object, report: Report) -> None:
+    spec = obj["spec"]
+    _validate_matching(spec, report)
+    mutations = spec.get("mutations") or ()
+    if not mutations:
+        report.required("spec.mutations", "mutations must contain at least one item")
+    for index, mutation in enumerate(mutations):
+        here, kind = f"spec.mutations[{index}]", mutation.get("patchType")
+        report.one_of(f"{here}.patchType", kind, tuple(_MUTATIONS))
+        if kind not in _MUTATIONS:
+            continue
+        field = _MUTATIONS[kind]
+        if field not in mutation:
+            report.required(f"{here}.{field}")
+        else:
+            path = f"{here}.{field}.expression"
+            check_expression(mutation[field].get("expression", ""), path, VARIABLES, None, report)
+
+
+def _validate_matching(spec: Object, report: Report) -> None:
     report.one_of("spec.failurePolicy", spec.get("failurePolicy"), _POLICIES, needed=False)
     if not (spec.get("matchConstraints") or {}).get("resourceRules"):
         report.required("spec.matchConstraints")
@@ -34,15 +68,6 @@ def validate_policy(obj: Object, report: Report) -> None:
         if not variable["name"].isidentifier():
             report.invalid(f"{here}.name", variable["name"], "name is not a valid CEL identifier")
         check_expression(variable["expression"], f"{here}.expression", VARIABLES, None, report)
-    validations = spec.get("validations") or ()
-    if not validations and not spec.get("auditAnnotations"):
-        report.required("spec.validations", "validations or auditAnnotations must contain at least one item")
-    for index, validation in enumerate(validations):
-        here = f"spec.validations[{index}]"
-        check_expression(validation["expression"], f"{here}.expression", VARIABLES, BOOL, report)
-        if text := validation.get("messageExpression"):
-            check_expression(text, f"{here}.messageExpression", VARIABLES, STRING, report)
-        report.one_of(f"{here}.reason", validation.get("reason"), _REASONS, needed=False)
 
 
 def check_expression(

@@ -65,6 +65,7 @@ ON_CREATE: dict[str, OnCreate] = {
     kinds.MUTATING_WEBHOOK_CONFIGURATIONS.schema: extension.validate_webhooks,
     kinds.VALIDATING_WEBHOOK_CONFIGURATIONS.schema: extension.validate_webhooks,
     kinds.CUSTOM_RESOURCE_DEFINITIONS.schema: extension.validate_definition,
+    kinds.MUTATING_ADMISSION_POLICIES.schema: policies.validate_mutating_policy,
     kinds.VALIDATING_ADMISSION_POLICIES.schema: policies.validate_policy,
     kinds.VALIDATING_ADMISSION_POLICY_BINDINGS.schema: policies.validate_binding,
 }
