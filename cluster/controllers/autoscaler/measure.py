@@ -81,20 +81,28 @@ async def measure(metrics: Metrics, target: Target, spec: Object) -> Measured:
 
 
 async def _resource(metrics: Metrics, target: Target, source: Object, container: str) -> Measured:
+    """Raises NoRecommendation, which names the resource."""
+    wanted = "utilization" if "averageUtilization" in source["target"] else "usage"
+    try:
+        return await _measured_resource(metrics, target, source, container)
+    except NoRecommendation as error:
+        raise NoRecommendation(f"failed to get {source['name']} {wanted}: {error}") from None
+
+
+async def _measured_resource(metrics: Metrics, target: Target, source: Object, container: str) -> Measured:
     resource = source["name"]
     names = {pod["metadata"]["name"]: pod for pod in target.pods}
     try:
         usages = {u.name: u for u in await metrics.pods(target.namespace) if u.name in names}
     except ApiError as error:
         raise NoRecommendation(
-            f"failed to get {resource} utilization: unable to get metrics for resource {resource}: "
+            f"unable to get metrics for resource {resource}: "
             f"unable to fetch metrics from resource metrics API: {error.message}"
         ) from None
     values = {name: _used(usage, resource, container) for name, usage in usages.items()}
     if not values:
         raise NoRecommendation(
-            f"failed to get {resource} utilization: unable to get metrics for resource {resource}: "
-            "no metrics returned from resource metrics API"
+            f"unable to get metrics for resource {resource}: no metrics returned from resource metrics API"
         )
     groups = grouped(target.pods, usages, target.now, cpu=resource == "cpu")
     wanted = source["target"]
