@@ -2,17 +2,18 @@
 
 The eviction subresource takes from status.disruptionsAllowed and notes the pod in status.disruptedPods; this
 controller counts again when pods change, and forgets a noted pod that was not deleted within two minutes.
-
-Divergence: scales of custom resources are not asked for; their pods count as unmanaged.
+How many pods there should be is asked of their owners: workloads are known here, any other kind is asked
+through its scale subresource. Pods without an owner that can be asked are unmanaged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cluster.api import kinds
+from cluster.api.errors import NotFound
 from cluster.api.objects import Key, Object, controller_of, timestamp
 from cluster.api.selectors import of_object_form
 from cluster.controllers.deployment.sizes import scaled
@@ -68,16 +69,20 @@ class Expected:
     healthy: int
 
 
-def expected(budget: Object, mine: Sequence[Object], scale: Callable[[], int]) -> Expected:
-    """How many pods there should be, and how many of them healthy. `scale` sums the owners' replicas."""
+def needs_scale(budget: Object) -> bool:
+    """Whether the budget is a share of what the owners want, and no plain number of pods."""
+    spec = budget["spec"]
+    return spec.get("maxUnavailable") is not None or not isinstance(spec.get("minAvailable", 0), int)
+
+
+def expected(budget: Object, mine: Sequence[Object], total: int) -> Expected:
+    """How many pods there should be, and how many of them healthy. `total`: the owners' replicas."""
     spec = budget["spec"]
     if spec.get("maxUnavailable") is not None:
-        total = scale()
         return Expected(total, max(0, total - scaled(spec["maxUnavailable"], total, up=True)))
     least = spec.get("minAvailable", 0)
     if isinstance(least, int):
         return Expected(len(mine), least)
-    total = scale()
     return Expected(total, scaled(least, total, up=True))
 
 
@@ -118,11 +123,22 @@ def _condition(budget: Object, allowed: int, generation: int, now: datetime) -> 
     }
 
 
+def _unmanaged(budget: Object) -> str:
+    selector = of_object_form(budget["spec"].get("selector"))
+    return (
+        f"Pods selected by this PodDisruptionBudget (selector: {selector}) were found to be unmanaged. "
+        "As a result, the status of the PDB cannot be calculated correctly, which may result in undefined "
+        'behavior. To account for these pods please set ".spec.minAvailable" field of the PDB to an integer '
+        "value."
+    )
+
+
 class Disruptions:
     name = NAME
 
     def __init__(self, world: World) -> None:
         self._clock = world.clock
+        self._registry = world.registry
         self._client = world.client_as(NAME)
         self._recorder = world.recorder(COMPONENT)
         of = world.informers.of
@@ -143,7 +159,8 @@ class Disruptions:
         mine = [pod for pod in self._pods.list(key.namespace) if selector.matches_object(pod)]
         if not mine:
             self._recorder.event(budget, "Normal", "NoPods", "No matching pods found")
-        wanted = expected(budget, mine, lambda: self._scale(mine))
+        total = await self._scale(budget, mine) if needs_scale(budget) else 0
+        wanted = expected(budget, mine, total)
         disrupted, again_s = self._still_disrupted(budget, mine)
         status = status_of(budget, mine, wanted, disrupted, self._clock.now())
         if status != budget.get("status"):
@@ -152,16 +169,43 @@ class Disruptions:
             )
         return again_s
 
-    def _scale(self, mine: Sequence[Object]) -> int:
+    async def _scale(self, budget: Object, mine: Sequence[Object]) -> int:
         """The replicas that the pods' owners want together."""
         scales: dict[str, int] = {}
+        unmanaged = False
         for pod in mine:
             owner = self._owner(pod)
             if owner is not None and owner["kind"] == "ReplicaSet":
                 owner = self._owner(owner) or owner
             if owner is not None:
                 scales[owner["metadata"]["uid"]] = owner["spec"].get("replicas", 1)
+                continue
+            reference = controller_of(pod)
+            if reference is None:
+                unmanaged = True
+            elif reference["uid"] not in scales:
+                replicas = await self._asked(reference, pod["metadata"]["namespace"])
+                if replicas is None:
+                    unmanaged = True
+                else:
+                    scales[reference["uid"]] = replicas
+        if unmanaged:
+            self._recorder.event(budget, "Warning", "UnmanagedPods", _unmanaged(budget))
         return sum(scales.values())
+
+    async def _asked(self, reference: Object, namespace: str) -> int | None:
+        """The replicas of an owner of another kind, by its scale; None where it has none."""
+        resource = self._registry.of_kind(reference["apiVersion"], reference["kind"])
+        if resource is None or "scale" not in resource.subresources:
+            return None
+        try:
+            scale = await self._client.get(
+                resource, reference["name"], namespace=namespace, subresource="scale"
+            )
+        except NotFound:
+            return None
+        replicas: int = scale["spec"].get("replicas", 0)
+        return replicas
 
     def _owner(self, obj: Object) -> Object | None:
         reference = controller_of(obj)
