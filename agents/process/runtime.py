@@ -28,6 +28,7 @@ from cluster.api.objects import Object
 
 NAME = "process"
 IMAGE_BYTES = 1_000_000
+_PREFIX = "kubemu-processes-"
 
 
 class ProcessRuntime:
@@ -46,7 +47,8 @@ class ProcessRuntime:
 
     def disk(self, pod: Object) -> DirectoryDisk:
         if self._disk is None:
-            self._home = Path(tempfile.mkdtemp(prefix="kubemu-"))
+            _sweep()
+            self._home = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
             self._home.chmod(0o755)
             self._disk = DirectoryDisk(self._home, self._shared)
         return self._disk
@@ -147,6 +149,14 @@ class ProcessRuntime:
         await self._tasks.close()
         if self._home is not None:
             shutil.rmtree(self._home, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """Removes what agents left that were killed."""
+    for left in sorted(Path(tempfile.gettempdir()).glob(f"{_PREFIX}*")):
+        pid = left.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _cannot_run(name: str, why: str) -> str:

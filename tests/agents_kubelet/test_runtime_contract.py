@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import tarfile
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from agents.disk import Disk
 from agents.emulated.runtime import EmulatedRuntime
 from agents.environment import Place
 from agents.memorynetwork import MemoryNetwork
+from agents.process.isolation import unsharing
 from agents.process.runtime import ProcessRuntime
 from agents.runtime import Container, Exit, Launch, Mount, NoVolumes, Runtime
 from broker.chance import Chance
@@ -325,3 +327,36 @@ def test_stopping_twice_hurries(run: Run) -> None:
         assert (await box.exit()).code == 137
 
     run(story)
+
+
+@pytest.mark.services
+def test_a_process_that_outgrows_its_limit_is_killed() -> None:
+    async def story(box: Box) -> None:
+        greedy = "x = b'x' * (200 << 20); import time; time.sleep(60)"
+        limits = {"limits": {"memory": "60Mi"}}
+        container = await box.start("python3", "-c", greedy, resources=limits)
+        exit = await box.exit()
+        assert (exit.code, exit.reason) == (137, "OOMKilled")
+        assert container.usage().memory_bytes == 0
+
+    _process(story)
+
+
+@pytest.mark.services
+@pytest.mark.skipif(os.geteuid() != 0 or not unsharing(), reason="users need root and namespaces")
+def test_a_process_has_its_user_and_sees_only_itself() -> None:
+    async def story(box: Box) -> None:
+        security = {"runAsUser": 1234, "runAsGroup": 2345}
+        text, _ = await box.output("sh", "-c", "id -u; id -g; echo $$", securityContext=security)
+        assert text == "1234\n2345\n1\n"
+
+    _process(story)
+
+
+@pytest.mark.services
+def test_a_program_that_is_not_there_can_not_be_started() -> None:
+    async def story(box: Box) -> None:
+        with pytest.raises(RuntimeError, match=r'exec: "nosuch": executable file not found in \$PATH'):
+            await box.start("nosuch")
+
+    _process(story)
