@@ -27,7 +27,9 @@ from cluster.store.store import Store
 
 MANAGED = "kube-aggregator.kubernetes.io/automanaged"
 _QUALIFIED = API_SERVICES.qualified
-_FOLLOWED = frozenset((_QUALIFIED, "services", "endpointslices.discovery.k8s.io"))
+_LOCAL = frozenset((_QUALIFIED,))
+_WITH_SERVICES = frozenset((_QUALIFIED, "services", "endpointslices.discovery.k8s.io"))
+"""What is looked at while some APIService names a Service."""
 _GROUPS = {
     "": 18000, "apps": 17800, "events.k8s.io": 17750, "authentication.k8s.io": 17700,
     "authorization.k8s.io": 17600, "autoscaling": 17500, "batch": 17400, "certificates.k8s.io": 17300,
@@ -51,6 +53,7 @@ class ApiServices:
         self._client = client
         self._clock = clock
         self._log = log
+        self._followed = _LOCAL
         self._due = asyncio.Event()
         self._tasks = Tasks()
         self._unsubscribe = store.subscribe(self._changed)
@@ -71,13 +74,11 @@ class ApiServices:
         self._due.set()
 
     def _changed(self, batch: Sequence[Change]) -> None:
-        if any(change.entry.qualified == _QUALIFIED for change in batch) or (
-            self._follows_services() and any(change.entry.qualified in _FOLLOWED for change in batch)
-        ):
-            self._due.set()
-
-    def _follows_services(self) -> bool:
-        return any(entry.object["spec"].get("service") for entry in self._store.list(_QUALIFIED))
+        followed = self._followed
+        for change in batch:
+            if change.entry.qualified in followed:
+                self._due.set()
+                return
 
     async def _run(self) -> None:
         while True:
@@ -93,7 +94,10 @@ class ApiServices:
         for name, body in wanted.items():
             if self._store.get(_QUALIFIED, Key("", name)) is None:
                 await self._client.create(API_SERVICES, body)
-        for entry in list(self._store.list(_QUALIFIED)):
+        entries = list(self._store.list(_QUALIFIED))
+        named = any(entry.object["spec"].get("service") for entry in entries)
+        self._followed = _WITH_SERVICES if named else _LOCAL
+        for entry in entries:
             labels = entry.object["metadata"].get("labels") or {}
             if MANAGED in labels and entry.key.name not in wanted:
                 await self._client.delete(API_SERVICES, entry.key.name)
