@@ -39,6 +39,10 @@ DETACHED_PATIENCE_S = 90.0
 @click.option("--journal", type=click.Choice(["sqlite", "memory"]), default="sqlite", show_default=True)
 @profile_option("standard")
 @click.option(
+    "--scheduler-config", type=click.Path(exists=True, dir_okay=False, resolve_path=True), metavar="FILE",
+    help="Profiles of the scheduler: a KubeSchedulerConfiguration in YAML.",
+)  # fmt: skip
+@click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True
 )
 @click.option("--detach", "-d", is_flag=True, help="Run in the background until `kubemu down`.")
@@ -50,6 +54,7 @@ def command(
     port: int,
     journal: str,
     profile: str,
+    scheduler_config: str | None,
     log_level: str,
     detach: bool,
 ) -> None:
@@ -65,6 +70,7 @@ def command(
     spec = ClusterSpec(
         name=cluster, nodes=nodes, per_process=per_process, profile=profile, broker_url=broker, port=port,
         journal=journal, log_level=log_level,
+        control_flags=("--scheduler-config", scheduler_config) if scheduler_config else (),
     )  # fmt: skip
     try:
         asyncio.run(_serve(spec, directory))
