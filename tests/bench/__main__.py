@@ -1,7 +1,7 @@
 """`make bench`: the figures of this machine beside the reference of the design (section 7).
 
 `python -m tests.bench [--large] [NAME …]`: `--large` adds the thousand-node measurements, NAMEs choose some
-of start, requests, rollouts, scheduling, large.
+of start, requests, rollouts, scheduling, service, endpoints, large.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from tests.bench import rates, scheduling, workloads
+from tests.bench import rates, scheduling, services, workloads
 
 
 class Bar(NamedTuple):
@@ -40,6 +40,8 @@ MEASUREMENTS: dict[str, Callable[[], Awaitable[dict[str, float]]]] = {
     "requests": rates.request_rates,
     "rollouts": workloads.rollouts,
     "scheduling": scheduling.scheduling,
+    "service": services.with_service,
+    "endpoints": services.endpoint_news,
 }
 LARGE = {"large": workloads.pinned}
 
