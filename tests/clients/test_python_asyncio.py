@@ -75,6 +75,7 @@ async def test_lightkube(cluster: Cluster, space: str) -> None:
     with pytest.raises(ApiError) as missing:
         await client.get(Pod, "none")
     assert missing.value.status.reason == "NotFound"
+    await client.close()
 
 
 async def test_kr8s(cluster: Cluster, space: str) -> None:

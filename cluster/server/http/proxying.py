@@ -30,7 +30,8 @@ from cluster.server.verbs import Verbs
 _DOWN = 0
 _PIECE_BYTES = 32 * 1024
 _HOP_BY_HOP = frozenset({
-    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "upgrade", "host",
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "upgrade",
+    "host",
 })  # fmt: skip
 _PRIVATE = frozenset({"authorization", "x-remote-user", "x-remote-group"})
 """Credentials for the API server are none of the pod's business."""
