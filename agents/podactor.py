@@ -166,7 +166,9 @@ class PodActor(Actor[PodMessage]):
                 effects = machine.handle(message, now)
             case ProbeDone() | OrderDue() | RestartContainer():
                 turned = self._judge(machine, message)
-                effects = machine.handle(turned, now) if turned is not None else []
+                if turned is None:
+                    return
+                effects = machine.handle(turned, now)
             case Launched() if not machine.expects(message.container, message.attempt):
                 self._discard(message.container)
                 return
