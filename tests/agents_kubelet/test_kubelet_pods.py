@@ -7,11 +7,15 @@ import json
 from itertools import count
 from typing import Any
 
-from agents_harness import World, make_container, make_pod, simulate
+import structlog
+from agents_harness import CLUSTER, NODE, World, make_container, make_pod, simulate
 
-from agents.behaviour import ANNOTATION
+from agents.app import build_node
+from agents.behaviour import ANNOTATION, load_library
+from agents.settings import Machine
 from cluster.api import wire
 from cluster.api.objects import Object
+from cluster.api.timings import STANDARD
 
 _numbers = count(1)
 
@@ -270,5 +274,32 @@ def test_host_files_tell_the_pod_and_its_aliases() -> None:
         assert "10.1.2.3\tdb\tdb.local\n" in text
         assert f"{world.statuses['web-1']['podIP']}\tweb-1\n" in text
         assert text.endswith("\nweb-1\n")
+
+    simulate(story)
+
+
+def test_a_node_that_is_told_to_stop_ends_its_pods_first() -> None:
+    async def story(world: World) -> None:
+        await world.kill_node()
+        world.node = build_node(
+            NODE,
+            cluster=CLUSTER,
+            transport=world.broker.link(NODE),
+            network=world.network,
+            library=load_library(),
+            machine=Machine(shutdown_grace_s=5),
+            timings=STANDARD,
+            clock=world.clock,
+            chance=world.chance,
+            log=structlog.get_logger(),
+        )
+        await world.node.start()
+        world.want(make_pod())
+        await world.expect_ready()
+        await world.node.stop()
+        await asyncio.sleep(0.5)
+        status = world.statuses["web-1"]
+        assert (status["phase"], status["reason"]) == ("Failed", "Terminated")
+        assert status["message"] == "Pod was terminated in response to imminent node shutdown."
 
     simulate(story)
