@@ -67,7 +67,8 @@ class _Transport(asyncio.Transport):
     def write_eof(self) -> None:
         if not self._closing and self._network.passes(*self._ends):
             assert self.peer is not None
-            self._deliver(self.peer.arrive_end)
+            if not self.peer.is_closing():
+                self._deliver(self.peer.arrive_end)
 
     def is_closing(self) -> bool:
         return self._closing

@@ -385,6 +385,8 @@ class PodActor(Actor[PodMessage]):
         result: Result = await run_probe(
             self._host.network, container, message.kind, state.spec, spec, self._view.ip, timeout_s
         )
+        if self._probes is not None and self._probes.changes_nothing(message, result):
+            return
         self.context.ref.tell(
             ProbeDone(container=message.container, kind=message.kind, attempt=message.attempt, result=result)
         )

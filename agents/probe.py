@@ -68,6 +68,10 @@ class ProbeState:
         self.held = False
         """No more probing of this instance: startup succeeded, or a restart is due."""
 
+    def repeats(self, result: Result) -> bool:
+        """True for one more success where success is the verdict already; then it needs no booking."""
+        return result.success and self.streak is True and self.verdict is True
+
     def book(self, result: Result) -> bool | None:
         """Takes a result; the new verdict where it turned (a failed liveness or startup one always)."""
         if result.errored or self.held:

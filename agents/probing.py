@@ -92,6 +92,14 @@ class Probes:
         probe.busy = True
         return probe
 
+    def changes_nothing(self, message: ProbeDue, result: Result) -> bool:
+        """Books a success that only goes on as before; anything else is for `done`, in the actor's turn."""
+        probe = self._states.get((message.container, message.kind))
+        if probe is None or probe.attempt != message.attempt or not probe.repeats(result):
+            return False
+        probe.busy = False
+        return True
+
     def done(self, message: ProbeDone, state: ContainerState, age_s: float) -> ProbeTurned | None:
         """Books a result; what the machine is to be told. `age_s`: how long the instance has been running."""
         probe = self._states.get((message.container, message.kind))

@@ -1,8 +1,8 @@
 """Virtual time: an event loop that jumps to its next timer instead of waiting for it.
 
-It is asyncio's own loop with two changes. The selector, where a loop waits for I/O, moves the clock to
-the next timer: a simulation has no I/O, so nothing else can happen before. And timers due at the same
-instant run in the order they were set; asyncio leaves that order to its heap.
+It is asyncio's own loop with a turn of its own. Where a loop waits for I/O, this one moves the clock to the
+next timer: a simulation has no I/O, so nothing else can happen before. And timers due at the same instant run
+in the order they were set; asyncio leaves that order to its heap.
 
 When nothing is ready and no timer is set, while the main coroutine is unfinished, nothing can ever happen
 again: the loop raises `VirtualDeadlock`. Threads would bring back the machine's own timing, so
@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from asyncio import base_events
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
 
@@ -26,61 +27,83 @@ class VirtualDeadlock(Exception):
     """Nothing is scheduled, and the main coroutine is not finished."""
 
 
+RESOLUTION_S = 1e-9
+"""Timers that are due within this are due now."""
+TASKS_BETWEEN_SWEEPS = 512
+"""How many tasks are started before finished ones are forgotten."""
+TIMERS_WORTH_SWEEPING = 128
+
+
 class _Timer(asyncio.TimerHandle):
-    """Ordered by time, then by the order of creation."""
-
-    __slots__ = ("_place",)
-
-    def __init__(self, order: int, when: float, *rest: Any) -> None:
-        super().__init__(when, *rest)
-        self._place = (when, order)
-        self._scheduled = True
-
-    def __lt__(self, other: Any) -> bool:
-        place: tuple[float, int] = other._place
-        return self._place < place
+    __slots__ = ()
+    _scheduled: bool
+    """In the heap; the handle itself asks for it when it is cancelled."""
 
 
-class _TimeJump:
-    """Stands where the loop expects its selector: instead of waiting for I/O, time passes."""
-
-    def __init__(self, loop: VirtualTimeLoop) -> None:
-        self._loop = loop
-
-    def select(self, timeout: float | None) -> list[Any]:
-        if timeout is None:
-            raise VirtualDeadlock(f"nothing is scheduled at {self._loop.time()} s: {self._loop.waiting()}")
-        if timeout > 0:
-            self._loop.jump()
-        return []
+_Timers = list[tuple[float, int, _Timer]]
+"""A heap, ordered by time, then by the order of creation."""
 
 
 class VirtualTimeLoop(base_events.BaseEventLoop):
     """An asyncio event loop on virtual time, starting at zero. It does no I/O and has no threads."""
 
+    _stopping: bool
+
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
         self._order = 0
-        self._tasks: dict[int, asyncio.Task[Any]] = {}
-        self._clock_resolution = 1e-9
-        self._selector = _TimeJump(self)
-        self._scheduled: list[_Timer] = []
+        self._tasks: dict[asyncio.Task[Any], None] = {}
+        self._sweep_at = TASKS_BETWEEN_SWEEPS
+        self._ready: deque[asyncio.Handle]
+        self._timers: _Timers = []
+        self._cancelled_timers = 0
         self.set_task_factory(self._make_task)
 
     def time(self) -> float:
         return self._now
 
-    def jump(self) -> None:
-        """Moves the clock to the next timer."""
-        self._now = max(self._now, self._scheduled[0].when())
+    def _run_once(self) -> None:
+        """One turn: what is ready, then what has become due; if there is neither, time passes first."""
+        timers, ready = self._timers, self._ready
+        while timers and timers[0][2]._cancelled:
+            self._forget(heapq.heappop(timers)[2])
+        if not ready and not self._stopping:
+            if not timers:
+                raise VirtualDeadlock(f"nothing is scheduled at {self._now} s: {self.waiting()}")
+            self._now = max(self._now, timers[0][0])
+        end = self._now + RESOLUTION_S
+        while timers and timers[0][0] < end:
+            timer = heapq.heappop(timers)[2]
+            self._forget(timer)
+            ready.append(timer)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
+
+    def _forget(self, timer: _Timer) -> None:
+        """It is no longer in the heap."""
+        timer._scheduled = False
+        if timer.cancelled():
+            self._cancelled_timers -= 1
+
+    def _timer_handle_cancelled(self, handle: _Timer) -> None:
+        if not handle._scheduled:
+            return
+        self._cancelled_timers += 1
+        if self._cancelled_timers > TIMERS_WORTH_SWEEPING and self._cancelled_timers * 2 > len(self._timers):
+            self._timers[:] = [entry for entry in self._timers if not entry[2].cancelled()]
+            heapq.heapify(self._timers)
+            self._cancelled_timers = 0
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Any = None
     ) -> asyncio.TimerHandle:
         self._order += 1
-        timer = _Timer(self._order, when, callback, args, self, context)
-        heapq.heappush(self._scheduled, timer)
+        timer = _Timer(when, callback, args, self, context)
+        timer._scheduled = True
+        heapq.heappush(self._timers, (when, self._order, timer))
         return timer
 
     def call_later(  # type: ignore[override]
@@ -98,25 +121,25 @@ class VirtualTimeLoop(base_events.BaseEventLoop):
 
     def waiting(self) -> str:
         """The names of the unfinished tasks, oldest first, for error messages."""
-        return ", ".join(task.get_name() for task in self._tasks.values()) or "no task is left"
+        return ", ".join(task.get_name() for task in self._unfinished()) or "no task is left"
 
     async def end_tasks(self) -> None:
         """Cancels every other task, newest first, and waits for each."""
         own = asyncio.current_task()
-        while others := [task for task in self._tasks.values() if task is not own]:
+        while others := [task for task in self._unfinished() if task is not own]:
             await end_task(others[-1])
 
     def _make_task(self, loop: Any, coroutine: Any, context: Any = None) -> asyncio.Task[Any]:
         """Keeps the tasks in creation order: asyncio itself has only a set of them."""
         task = asyncio.Task(coroutine, loop=loop, context=context)
-        self._order += 1
-        order = self._order
-        self._tasks[order] = task
-        task.add_done_callback(lambda _: self._tasks.pop(order, None))
+        self._tasks[task] = None
+        if len(self._tasks) > self._sweep_at:
+            self._tasks = dict.fromkeys(self._unfinished())
+            self._sweep_at = 2 * len(self._tasks) + TASKS_BETWEEN_SWEEPS
         return task
 
-    def _process_events(self, event_list: list[Any]) -> None:
-        """There is no I/O whose events could come."""
+    def _unfinished(self) -> list[asyncio.Task[Any]]:
+        return [task for task in self._tasks if not task.done()]
 
     def _write_to_self(self) -> None:
         """No other thread can be waiting in a selector."""
