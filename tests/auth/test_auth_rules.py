@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+from time import process_time
+from timeit import repeat
 from typing import Any
 
 import pytest
@@ -105,11 +106,14 @@ def test_everybody_may_discover_and_ask_about_themselves() -> None:
     assert not rbac.authorize(attributes("get", "pods")).allowed
 
 
-def test_authorization_of_masters_costs_microseconds() -> None:
-    """The bound is 20 µs per decision; a hundredfold slower machine would still pass."""
+def test_authorization_of_masters_looks_at_no_rules() -> None:
+    """A decision costs no more than putting the question a few times over; going through the rules does."""
     rbac = default_policy()
     master = User(name="root", groups=("system:masters", "system:authenticated"))
-    started = time.perf_counter()
-    for _ in range(1000):
-        rbac.authorize(Attributes(master, "get", "", "v1", "pods", "", "default", "x"))
-    assert (time.perf_counter() - started) / 1000 < 20e-6
+
+    def question() -> Attributes:
+        return Attributes(master, "get", "", "v1", "pods", "", "default", "x")
+
+    asking = min(repeat(question, number=1000, repeat=5, timer=process_time))
+    deciding = min(repeat(lambda: rbac.authorize(question()), number=1000, repeat=5, timer=process_time))
+    assert deciding < 10 * asking

@@ -11,7 +11,7 @@ import pytest
 
 from scenarios.drills.drill import drill
 
-SEEDS = int(os.environ.get("KUBEMU_DRILL_SEEDS", "8"))
+SEEDS = int(os.environ.get("KUBEMU_DRILL_SEEDS", "6"))
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from time import process_time
 
 import pytest
 from simulated import simulate
 
-from broker.clock import SystemClock
 from cluster.api import kinds
 from cluster.api.objects import Object, condition_of
 from scenarios.drill import Drill
@@ -118,14 +118,13 @@ def test_a_rollout_without_progress_is_given_up_after_ten_minutes() -> None:
 
 def test_a_virtual_hour_is_quick() -> None:
     """The demonstration's cluster: 3 nodes, 6 pods, 12 HTTP probes each second. Two minutes of it stand for
-    the hour; the bound leaves room for slow and busy machines."""
+    the hour. It takes about half a second of processor time; the bound leaves room for slow machines."""
 
     async def story(cluster: SimulatedCluster, drill: Drill) -> None:
         await drill.apply("manifests/web.yaml")
         await drill.rollout("deployment/web", within_s=60)
-        clock = SystemClock()
-        began = clock.monotonic()
+        began = process_time()
         await asyncio.sleep(120)
-        assert 120 / (clock.monotonic() - began) > 50
+        assert process_time() - began < 3
 
-    simulate(story)
+    simulate(story, profile="fast")

@@ -10,6 +10,8 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
 SHIPPED = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+OFTEN = ("bad-rollout-and-rollback", "liveness-restart", "node-failure", "node-partition")
+"""Each start of a process costs; the others are played with the real processes' tests."""
 
 
 def _trace(command: list[str], into: Path, hash_seed: str) -> bytes:
@@ -22,7 +24,9 @@ def _trace(command: list[str], into: Path, hash_seed: str) -> bytes:
     return into.read_bytes()
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize(
+    "name", [n if n in OFTEN else pytest.param(n, marks=pytest.mark.services) for n in SHIPPED]
+)
 def test_scenario(tmp_path: Path, name: str) -> None:
     """Log lines, changes of the store and packets: the same bytes in two processes."""
     first, second = (_trace(["sim", name, "--seed", "7"], tmp_path / n, n) for n in ("1", "2"))
