@@ -364,6 +364,9 @@ class EmulatedContainer:
         return Answer(success=False, message=current.message, hang=current.answer == "hang")
 
     def path_fails(self, path: str) -> bool:
+        profile = self.profile
+        if not (profile.startup or profile.liveness or profile.readiness):
+            return False
         kinds = [
             kind
             for kind in ("startup", "liveness", "readiness")
