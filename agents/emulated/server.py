@@ -62,6 +62,7 @@ class Server:
         self._served = served
         self._now = now
         self._listeners: list[Listener] = []
+        self._known = _placeholders(launch)
 
     async def open(self) -> None:
         """Raises AddressInUse, with what was opened closed again."""
@@ -118,20 +119,22 @@ class Server:
     def _filled(self, text: str, request: http.Request) -> str:
         if "{" not in text:
             return text
-        pod, image = self._launch.pod, self._launch.container.get("image", "")
-        values = {
-            "pod": pod["metadata"]["name"],
-            "namespace": pod["metadata"].get("namespace", ""),
-            "node": pod["spec"].get("nodeName", ""),
-            "container": self._launch.container["name"],
-            "image": image,
-            "version": self._launch.environment.get("VERSION") or tag(image),
-            "ip": self._launch.pod_ip,
-            "client": request.peer,
-            "method": request.method,
-            "path": request.target,
-            "now": self._now(),
-        }
-        for name, value in values.items():
-            text = text.replace(f"{{{name}}}", value)
-        return text
+        for placeholder, value in self._known.items():
+            text = text.replace(placeholder, value)
+        text = text.replace("{client}", request.peer).replace("{method}", request.method)
+        text = text.replace("{path}", request.target)
+        return text.replace("{now}", self._now()) if "{now}" in text else text
+
+
+def _placeholders(launch: Launch) -> dict[str, str]:
+    """What an answer may say of the instance, by the placeholder in the profile's text."""
+    pod, image = launch.pod, launch.container.get("image", "")
+    return {
+        "{pod}": pod["metadata"]["name"],
+        "{namespace}": pod["metadata"].get("namespace", ""),
+        "{node}": pod["spec"].get("nodeName", ""),
+        "{container}": launch.container["name"],
+        "{image}": image,
+        "{version}": launch.environment.get("VERSION") or tag(image),
+        "{ip}": launch.pod_ip,
+    }
