@@ -7,11 +7,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cluster.server.remote import RemoteClient
-
 from cluster.api import kinds
 from cluster.api.errors import ApiError
 from cluster.api.objects import condition_of
+from cluster.server.remote import RemoteClient
 from scenarios.expectation import is_ready
 from scenarios.report import Printer
 

@@ -83,9 +83,7 @@ class ApiError(Exception):
         retry_after_s = details.pop("retryAfterSeconds", None)
         reason, code = status.get("reason", ""), status.get("code", 500)
         found = _BY_REASON.get(reason) or _BY_CODE.get(code, ApiError)
-        return found(
-            status.get("message", ""), details=details, causes=causes, retry_after_s=retry_after_s
-        )
+        return found(status.get("message", ""), details=details, causes=causes, retry_after_s=retry_after_s)
 
 
 class BadRequest(ApiError):
@@ -224,6 +222,4 @@ def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> Invalid:
 
 
 def forbidden(resource: Resource, name: str, why: str) -> Forbidden:
-    return Forbidden(
-        f'{resource.qualified} "{name}" is forbidden: {why}', details=_details(resource, name)
-    )
+    return Forbidden(f'{resource.qualified} "{name}" is forbidden: {why}', details=_details(resource, name))

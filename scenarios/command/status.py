@@ -6,11 +6,11 @@ import asyncio
 from pathlib import Path
 
 import click
-from cluster.server.remote import RemoteClient
 
 from cluster.api import kinds
 from cluster.api.errors import ApiError
 from cluster.api.objects import Object, condition_of
+from cluster.server.remote import RemoteClient
 from scenarios.command.options import cluster_option, running
 from scenarios.expectation import is_ready
 from scenarios.launch.place import State, alive
