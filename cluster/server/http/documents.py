@@ -25,8 +25,9 @@ from cluster.server.http.metrics import CONTENT_TYPE, Metrics
 MAJOR, MINOR = "1", "37"
 GIT_VERSION = "v1.37.0+kubemu"
 AGGREGATED_DISCOVERY = "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
-OPENAPI_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
-_OPENAPI_V2_PROTOBUF_TYPES = (OPENAPI_PROTOBUF, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf")
+OPENAPI_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+"""How answers name it. Clients ask with an `@`, which is no media type and could not be parsed."""
+_OPENAPI_V2_PROTOBUF_TYPES = (OPENAPI_PROTOBUF, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
 _FOREVER = ("Cache-Control", "public, immutable")
 
 
