@@ -127,7 +127,7 @@ async def test_what_is_not_there_is_not_found(kubectl: Kubectl) -> None:
 
 async def test_kinds_without_patch_are_validated_by_the_client(kubectl: Kubectl) -> None:
     """For them kubectl reads the OpenAPI v2 document in its protobuf form."""
-    review = "{apiVersion: authentication.k8s.io/v1, kind: TokenReview, spec: {token: x%s}}"
+    review = '{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "x"%s}}'
     assert "not a JSON Web Token" in await kubectl("create", "-o", "yaml", "-f", "-", stdin=review % "")
-    refused = await kubectl("create", "-f", "-", stdin=review % ", bogus: 1", code=1)
+    refused = await kubectl("create", "-f", "-", stdin=review % ', "bogus": 1', code=1)
     assert 'unknown field "bogus"' in refused
