@@ -14,7 +14,8 @@ from agents.clusterview import ClusterView
 from agents.emulated.runtime import NAME, VERSION, EmulatedRuntime
 from agents.host import PodView
 from agents.network import Network
-from agents.node import Connected, ControlSeen, NodeActor, ShutDown
+from agents.node import NodeActor
+from agents.nodemessages import Connected, ControlSeen, ShutDown
 from agents.runtime import Runtime
 from agents.services.dataplane import Dataplane
 from agents.settings import Machine
