@@ -51,7 +51,7 @@ async def _exec(container: Container, command: list[str], timeout_s: float) -> R
     try:
         code, output = await container.execute(command, timeout_s=timeout_s)
     except ExecProblem as problem:
-        return Result(success=False, errored=True, output=str(problem))
+        return Result(success=False, errored=True, output=f"rpc error: code = Unknown desc = {problem}")
     except TimeoutError:
         shown = " ".join(command)
         return Result(success=False, output=f'command timed out: "{shown}" timed out after {timeout_s:g}s')

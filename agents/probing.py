@@ -112,7 +112,7 @@ class Probes:
             self._host.emit(
                 self._view.uid,
                 "Warning",
-                "ProbeWarning" if message.result.errored else "Unhealthy",
+                "Unhealthy",
                 event_message(message.kind, message.result),
                 state.field_path(),
             )

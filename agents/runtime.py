@@ -6,6 +6,7 @@ the pure machines in `agents.pod` and `agents.container`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -119,6 +120,17 @@ class PulledImage:
 
 class ExecProblem(Exception):
     """A command can't be run in the container at all."""
+
+
+def no_such_program(container_id: str, name: str) -> ExecProblem:
+    """As containerd and runc say it. The exec's id is the same each time, so that a probe's event is too."""
+    exec_id = hashlib.sha256(f"{container_id} {name}".encode()).hexdigest()
+    why = f"stat {name}: no such file or directory" if "/" in name else "executable file not found in $PATH"
+    problem = f'unable to start container process: exec: "{name}": {why}: unknown'
+    return ExecProblem(
+        f'failed to exec in container: failed to start exec "{exec_id}": '
+        f"OCI runtime exec failed: exec failed: {problem}"
+    )
 
 
 class Execution(Protocol):

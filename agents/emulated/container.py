@@ -20,13 +20,13 @@ from agents.emulated.server import Server
 from agents.emulated.world import FOREVER_S, Input, Run, Sleep, Step, World, Write
 from agents.images import repository
 from agents.network import AddressInUse, Network
-from agents.runtime import Answer, ExecProblem, Exit, Launch, LogLine, Usage
+from agents.runtime import Answer, ExecProblem, Exit, Launch, LogLine, Usage, no_such_program
 from agents.termination import with_message
 from agents.volumes import MountProblem
 from broker.clock import Clock
 from broker.supervision import Tasks, settled, start_task
 from cluster.api import quantity
-from cluster.api.objects import timestamp
+from cluster.api.objects import Object, timestamp
 
 SHORTEST_SLEEP_S = 0.01
 """A busy loop in a script gets this much time per round."""
@@ -346,14 +346,13 @@ class EmulatedContainer:
         return execution
 
     def _foreign(self, command: Sequence[str]) -> Run:
-        """A program of the image's own (redis-cli, pg_isready): content as soon as the server is up."""
-        if not self.profile.shell and self.profile.serves != "none":
-            return _known_program(self.serving)
+        """A program of a server's image that the pod itself counts on (redis-cli, pg_isready in a probe):
+        content as soon as the server is up. Other programs are not there."""
         name = command[0] if command else ""
-        why = f'unable to start container process: exec: "{name}": executable file not found in $PATH'
-        raise ExecProblem(
-            f"failed to exec in container: OCI runtime exec failed: exec failed: {why}: unknown"
-        )
+        server = not self.profile.shell and self.profile.serves != "none"
+        if server and name in _programs_named(self._launch.container):
+            return _known_program(self.serving)
+        raise no_such_program(self.id, name)
 
     def probe_answer(self, kind: str) -> Answer | None:
         answers: tuple[TimedAnswer, ...] = getattr(self.profile, kind)
@@ -436,6 +435,15 @@ def command_of(launch: Launch, profile: Profile) -> list[str]:
     if args and args[0] in agnhost.COMMANDS and repository(spec.get("image", "")).endswith("/agnhost"):
         return ["agnhost", *args]
     return []
+
+
+def _programs_named(spec: Object) -> list[str]:
+    """What the container's own process, its probes and its hooks run."""
+    hooks = spec.get("lifecycle") or {}
+    actions = [spec.get(f"{kind}Probe") for kind in ("startup", "liveness", "readiness")]
+    actions += [hooks.get("postStart"), hooks.get("preStop")]
+    commands = [((action or {}).get("exec") or {}).get("command") for action in actions]
+    return [command[0] for command in (spec.get("command"), *commands) if command]
 
 
 def _known_program(serving: bool) -> Run:

@@ -18,7 +18,7 @@ from agents.emulated.log import ContainerLog
 from agents.process import usage
 from agents.process.child import Child
 from agents.process.isolation import Identity, Root, unsharing
-from agents.runtime import Answer, ExecProblem, Exit, Launch, LogLine, Usage
+from agents.runtime import Answer, ExecProblem, Exit, Launch, LogLine, Usage, no_such_program
 from agents.termination import with_message
 from broker.clock import Clock
 from broker.supervision import Tasks, settled
@@ -204,9 +204,7 @@ class ProcessContainer:
             raise ExecProblem("container is not running")
         name = command[0] if command else ""
         if "/" not in name and shutil.which(name, path=self._environment["PATH"]) is None:
-            why = f'unable to start container process: exec: "{name}": executable file not found in $PATH'
-            failed = "failed to exec in container: OCI runtime exec failed: exec failed"
-            raise ExecProblem(f"{failed}: {why}: unknown")
+            raise no_such_program(self.id, name)
         child = Child(self._tasks)
         words = self._root.entering(self._first(), command, self._directory, self._identity, tty)
         try:

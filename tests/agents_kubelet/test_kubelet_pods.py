@@ -196,6 +196,42 @@ def test_exec_talks_both_ways_and_refuses_what_is_not_there() -> None:
     simulate(story)
 
 
+def test_a_servers_image_has_the_programs_that_its_pod_counts_on_and_no_others() -> None:
+    async def story(world: World) -> None:
+        probe = {"exec": {"command": ["pg_isready"]}, "periodSeconds": 1}
+        world.want(make_pod(containers=[make_container(image="postgres:17", readinessProbe=probe)]))
+        await world.expect_ready()
+        known = await stream(world, "exec", command=["pg_isready"], stdout=True)
+        await world.expect(lambda: closed(world, known))
+        assert json.loads(data_of(world, known, 3))["status"] == "Success"
+        missing = await stream(world, "exec", command=["/bin/nosuch"], stdout=True)
+        await world.expect(lambda: closed(world, missing))
+        refused = json.loads(data_of(world, missing, 3))
+        assert refused["reason"] == "InternalError"
+        start = "Internal error occurred: error executing command in container: failed to exec in container: "
+        assert refused["message"].startswith(start + 'failed to start exec "')
+        assert refused["message"].endswith(
+            'exec: "/bin/nosuch": stat /bin/nosuch: no such file or directory: unknown'
+        )
+
+    simulate(story)
+
+
+def test_a_probe_of_a_program_that_is_not_there_has_no_result() -> None:
+    async def story(world: World) -> None:
+        probe = {"exec": {"command": ["nosuch"]}, "periodSeconds": 1}
+        world.want(make_pod(containers=[shell("sleep 1000", readinessProbe=probe)]))
+        await world.expect(lambda: "Unhealthy" in world.reasons())
+        said = next(e.message for e in world.events if e.reason == "Unhealthy")
+        assert said.startswith(
+            "Readiness probe errored and resulted in unknown state: rpc error: code = Unknown"
+        )
+        assert 'exec: "nosuch": executable file not found in $PATH: unknown' in said
+        assert not world.container()["ready"]
+
+    simulate(story)
+
+
 def test_the_termination_message_is_in_the_status() -> None:
     async def story(world: World) -> None:
         container = shell("echo -n DONE > /tmp/words; exit 2", terminationMessagePath="/tmp/words")
