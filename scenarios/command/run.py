@@ -29,6 +29,9 @@ from scenarios.launch.place import NoFreeSlot, TemporaryPlace
 from scenarios.play import Report, play
 from scenarios.report import Printer, summary
 from scenarios.steps import Scenario, load
+from scenarios.watching import NodeWatch
+
+NODES_WITHIN_S = 60.0
 
 
 @click.command()
@@ -138,6 +141,13 @@ async def _own(
     try:
         await cluster.start()
         printer.line(f"  API at {cluster.api_url} after {clock.monotonic() - started:.1f} s")
+        async with NodeWatch(cluster.kubeconfig, printer, expected=spec.nodes) as watch:
+            try:
+                await asyncio.wait_for(watch.until_ready(asyncio.Event()), NODES_WITHIN_S)
+            except TimeoutError:
+                missing = f"only {watch.ready} of {spec.nodes} nodes are Ready after {NODES_WITHIN_S:g} s"
+                raise LaunchError(missing) from None
+        printer.line(f"  {watch.ready}/{spec.nodes} nodes Ready after {clock.monotonic() - started:.1f} s")
         async with RemoteClient.from_kubeconfig(cluster.kubeconfig) as client:
             yield client, cluster
     finally:
