@@ -53,6 +53,9 @@ class Host(Protocol):
 
     def services(self) -> Sequence[Object]: ...
 
+    def resolve(self, name: str, type: str) -> Sequence[str]:
+        """The data of the cluster's DNS records of a full name, as its DNS server would answer."""
+
     def take_address(self, uid: str) -> str | None:
         """None while there is none."""
 

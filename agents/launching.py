@@ -127,7 +127,7 @@ class Launching:
             behaviour=overrides_for(annotation, self._name),
             volumes=ContainerVolumes(self._volumes, self._spec, variables),
             place=place,
-            services=host.services,
+            resolve=host.resolve,
         )
 
     def _check_user(self) -> None:

@@ -253,6 +253,9 @@ class NodeActor(Actor[NodeMessage]):
     def services(self) -> Sequence[Object]:
         return self._view.of_kind("Service")
 
+    def resolve(self, name: str, type: str) -> Sequence[str]:
+        return [r.data for r in self._services.names.answer(name, type).records if r.type == type]
+
     def take_address(self, uid: str) -> str | None:
         return self._addresses.take(uid) if self._addresses is not None else None
 

@@ -99,8 +99,8 @@ class Launch:
     over the profile of the image. Empty for runtimes that need none."""
     volumes: Volumes = field(default_factory=NoVolumes)
     place: Place = field(default_factory=lambda: Place(pod_ip="", host_ip="", allocatable={}))
-    services: Callable[[], Sequence[Object]] = tuple
-    """The cluster's Services, as the node knows them now."""
+    resolve: Callable[[str, str], Sequence[str]] = lambda name, type: ()
+    """The data of the cluster's DNS records of a full name and a type, as the node knows them now."""
 
 
 class ImageError(Exception):

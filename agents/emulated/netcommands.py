@@ -1,13 +1,15 @@
 """Commands of the small shell that use the pod's network: wget, curl, nc, nslookup, ping.
 
-Names are looked up in /etc/hosts, then asked of the cluster's DNS over the pod's network, and of the Services
-that the node knows.
+Names are looked up in /etc/hosts, then among the cluster's names as the DNS server has them
+(`agents.services.names`), by the rules of the pod's /etc/resolv.conf. The server itself is not asked:
+what the pod's node knows is what it would say.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -23,36 +25,53 @@ NC_PATIENCE_S = 5.0
 
 
 def address_of(world: World, name: str) -> str | None:
-    """Of an IP address itself, or of a name that the pod's files or the cluster's Services know."""
+    """Of an IP address itself, or of a name that /etc/hosts or the cluster's DNS knows."""
     try:
         return str(ipaddress.ip_address(name))
     except ValueError:
         pass
-    try:
-        lines = world.files.read("/etc/hosts").decode(errors="replace").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        words = line.partition("#")[0].split()
+    for words in _lines(world, "/etc/hosts"):
         if name in words[1:] and ":" not in words[0]:
             return words[0]
-    return _service_address(world, name)
+    _, addresses = look_up(world, name)
+    return addresses[0] if addresses else None
 
 
-def _service_address(world: World, name: str) -> str | None:
-    labels = name.rstrip(".").removesuffix(f".{world.place.cluster_domain}").split(".")
-    if labels[-1] == "svc":
-        labels = labels[:-1]
-    own = world.environment.get("POD_NAMESPACE") or world.namespace
-    service, namespace = labels[0], labels[1] if len(labels) == 2 else own
-    if len(labels) > 2:
-        return None
-    for known in world.services():
-        meta = known["metadata"]
-        if (meta["name"], meta.get("namespace")) == (service, namespace):
-            address = known["spec"].get("clusterIP", "")
-            return address if address and address != "None" else None
-    return None
+def look_up(world: World, name: str) -> tuple[str, Sequence[str]]:
+    """The full name and its addresses, by the rules of /etc/resolv.conf: search domains, ndots, servers."""
+    searches: list[str] = []
+    servers: list[str] = []
+    dots = 1
+    for key, *values in _lines(world, "/etc/resolv.conf"):
+        if key == "search":
+            searches = values
+        elif key == "nameserver":
+            servers += values
+        elif key == "options":
+            given = [value.removeprefix("ndots:") for value in values if value.startswith("ndots:")]
+            dots = next((int(text) for text in given if text.isdigit()), dots)
+    if world.place.cluster_dns and world.place.cluster_dns not in servers:
+        return name, ()
+    candidates = [f"{name}.{domain}" for domain in searches]
+    if name.endswith("."):
+        candidates = [name[:-1]]
+    elif name.count(".") >= dots:
+        candidates.insert(0, name)
+    else:
+        candidates.append(name)
+    for candidate in candidates:
+        if addresses := world.resolve(candidate, "A"):
+            return candidate, addresses
+    return name, ()
+
+
+def _lines(world: World, path: str) -> list[list[str]]:
+    """The words of each line that has some."""
+    try:
+        text = world.files.read(path).decode(errors="replace")
+    except OSError:
+        return []
+    return [words for line in text.splitlines() if (words := line.partition("#")[0].split())]
 
 
 def _target(text: str) -> tuple[str, int, str, str]:
@@ -223,11 +242,17 @@ def nslookup(shell: Shell, words: list[str]) -> Run:
     name = rest[0] if rest else ""
     server = shell.world.place.cluster_dns or "127.0.0.1"
     yield out(f"Server:\t\t{server}\nAddress:\t{server}:53\n\n")
-    ip = address_of(shell.world, name)
-    if ip is None:
+    try:
+        reverse = ipaddress.ip_address(name).reverse_pointer
+    except ValueError:
+        full, addresses = look_up(shell.world, name)
+        answers = [f"Name:\t{full}\nAddress: {address}\n" for address in addresses]
+    else:
+        answers = [f"{reverse}\tname = {found}\n" for found in shell.world.resolve(reverse, "PTR")]
+    if not answers:
         yield out(f"** server can't find {name}: NXDOMAIN\n\n")
         return 1
-    yield out(f"Name:\t{name}\nAddress: {ip}\n\n")
+    yield out("".join(answers) + "\n")
     return 0
 
 

@@ -57,8 +57,7 @@ def world_of(launch: Launch, network: Network, clock: Clock) -> World:
         memory_limit=quantity.parse(limits["memory"]).value() if "memory" in limits else None,
         network=network,
         place=launch.place,
-        services=launch.services,
-        namespace=launch.pod["metadata"].get("namespace", "default"),
+        resolve=launch.resolve,
     )
 
 

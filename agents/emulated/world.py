@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 from agents.environment import Place
 from agents.files import MemoryFiles
 from agents.network import Network
-from cluster.api.objects import Object
 
 FOREVER_S = 1e9
 
@@ -111,8 +110,8 @@ class World:
     """The container's own process, as `ps` shows it."""
     network: Network | None = None
     place: Place = field(default_factory=lambda: Place(pod_ip="", host_ip="", allocatable={}))
-    services: Callable[[], Sequence[Object]] = tuple
-    namespace: str = "default"
+    resolve: Callable[[str, str], Sequence[str]] = lambda name, type: ()
+    """Asks the cluster's DNS for a full name and a type of record."""
     trap: str | None = None
     """What a script of the container does on SIGTERM; None: it handles no such signal."""
     terminal: tuple[int, int] | None = None
