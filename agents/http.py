@@ -2,7 +2,7 @@
 
 h11 keeps the protocol, this module only moves bytes, so the same code runs on real sockets and in the
 simulation's memory network. Short messages without surprises, as probes send them each second, are looked up
-in `agents.plainhttp` first. No TLS: an HTTPS probe is sent in plain text (see `agents.prober`).
+in `agents.plainhttp` first. TLS is for the client only, and on real sockets only (see `agents.prober`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from ssl import SSLContext
 
 import h11
 
@@ -165,11 +166,14 @@ async def fetch(
     *,
     source_ip: str = "",
     limit_bytes: int = MAX_BODY_BYTES,
+    tls: SSLContext | None = None,
 ) -> Response:
     """One request on a connection of its own. Raises OSError, BadAnswer; has no deadline of its own.
-    `limit_bytes`: what is kept of the answer's body."""
+    `limit_bytes`: what is kept of the answer's body. `tls`: where the connection has a socket to encrypt."""
     reader, writer = await network.connect(ip, port, source_ip=source_ip)
     try:
+        if tls is not None and writer.get_extra_info("socket") is not None:
+            await writer.start_tls(tls)
         if request.method == "GET" and not request.body:
             return await _exchange_plain(reader, writer, request, limit_bytes)
         return await _exchange(reader, writer, request, limit_bytes)
