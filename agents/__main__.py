@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 CONNECTING = 50
 """Nodes of one process that connect at the same time."""
 STOP_S = 1.5
-"""How long putting everything away may take, beyond the shutdown's own grace. Afterwards the process ends like
-a machine that is switched off: the broker publishes the nodes' wills, the kernel closes what is open, and
-processes of containers die with it."""
+"""How long putting everything away may take, beyond the shutdown's own grace. Afterwards the process ends
+like a machine that is switched off: the broker publishes the nodes' wills, the kernel closes what is open,
+and processes of containers die with it."""
 
 
 def main() -> int:
