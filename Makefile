@@ -48,7 +48,7 @@ imports: $(VENV)/.dev  ## who may import whom
 	$(BIN)/lint-imports
 
 services: $(VENV)/.dev  ## tests with real processes and real brokers
-	$(BIN)/pytest -n 2 -m 'services'
+	$(BIN)/pytest -m 'services'  # one after the other: each starts processes that want both cores
 
 compose: $(VENV)/.dev  ## tests with docker compose
 	$(BIN)/pytest -m 'compose'

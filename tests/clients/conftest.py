@@ -30,8 +30,9 @@ def cluster() -> Iterator[Cluster]:
         asyncio.run_coroutine_threadsafe(local.start(), loop).result(120)
         made = Cluster(local.kubeconfig, Path(folder))
         try:
-            for condition in ("create", "condition=Ready"):
-                made.kubectl("wait", f"--for={condition}", "node/node-1", "node/node-2", "--timeout=30s")
+            for node in ("node/node-1", "node/node-2"):  # one at a time: kubectl gives up where two are missing
+                for condition in ("create", "condition=Ready"):
+                    made.kubectl("wait", f"--for={condition}", node, "--timeout=30s")
             yield made
         finally:
             asyncio.run_coroutine_threadsafe(local.stop(), loop).result(60)
