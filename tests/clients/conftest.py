@@ -30,7 +30,10 @@ def cluster() -> Iterator[Cluster]:
         asyncio.run_coroutine_threadsafe(local.start(), loop).result(120)
         made = Cluster(local.kubeconfig, Path(folder))
         try:
-            for node in ("node/node-1", "node/node-2"):  # one at a time: kubectl gives up where two are missing
+            for node in (
+                "node/node-1",
+                "node/node-2",
+            ):  # one at a time: kubectl gives up where two are missing
                 for condition in ("create", "condition=Ready"):
                     made.kubectl("wait", f"--for={condition}", node, "--timeout=30s")
             yield made
