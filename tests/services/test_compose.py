@@ -2,87 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from compose_project import KUBECTL, MARKS, Project, running
 
-ROOT = Path(__file__).parent.parent.parent
-KUBECTL = str(Path(sys.executable).with_name("kubectl"))
-
-
-def _engine_answers() -> bool:
-    return (
-        shutil.which("docker") is not None
-        and subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0
-        and subprocess.run(["docker", "info"], capture_output=True).returncode == 0
-    )
-
-
-pytestmark = [
-    pytest.mark.compose,
-    pytest.mark.skipif(not _engine_answers(), reason="docker compose can't be used on this machine"),
-]
-
-
-class Project:
-    """One compose project under a name of its own, with the API on a free port."""
-
-    name = f"kubemu-test-{os.getpid()}"
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.kubeconfig = folder / "kubeconfig"
-        self.environment = {
-            **os.environ,
-            "KUBEMU_API_PORT": str(port),
-            "KUBEMU_PROFILE": "fast",
-            "KUBECONFIG": str(self.kubeconfig),
-        }
-
-    def run(self, *command: str, timeout_s: float = 300) -> str:
-        done = subprocess.run(
-            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout_s
-        )
-        assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    def compose(self, *arguments: str) -> str:
-        return self.run("docker", "compose", "-p", self.name, *arguments, timeout_s=900)
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    project = Project(tmp_path_factory.mktemp("compose"))
-    try:
-        project.compose("up", "--build", "--detach", "--scale", "agent=5")
-        project.compose(
-            "exec", "controller-manager", "sh", "-c", "until [ -f /data/kubeconfig ]; do sleep 0.1; done"
-        )
-        project.compose("cp", "controller-manager:/data/kubeconfig", str(project.kubeconfig))
-        project.run(
-            sys.executable, "-m", "scenarios", "run", str(_five_nodes(tmp_path_factory)), *_on(project)
-        )
+def project(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Project]:
+    with running("kubemu-test", tmp_path_factory.mktemp("compose"), 5, request) as project:
         yield project
-    finally:
-        project.compose("down", "--volumes", "--timeout", "2")
-
-
-def _five_nodes(factory: pytest.TempPathFactory) -> Path:
-    """A scenario that waits for the nodes; the drill's own polling does the waiting."""
-    file = factory.mktemp("scenario") / "ready.yaml"
-    steps = "".join(
-        f"  - expect: {{node: {n}, condition: {{Ready: 'True'}}, within: 60s}}\n" for n in range(1, 6)
-    )
-    file.write_text(f"steps:\n{steps}")
-    return file
 
 
 def _on(project: Project) -> tuple[str, ...]:
