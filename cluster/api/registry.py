@@ -78,13 +78,18 @@ class Registry:
             self._stored_as.pop(path, None)
         self._changed()
 
-    def on_change(self, listener: Callable[[], None]) -> None:
-        """Calls `listener` after each change."""
+    def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Calls `listener` after each change. Returns a function that ends it."""
         self._listeners.append(listener)
+
+        def end() -> None:
+            self._listeners.remove(listener)
+
+        return end
 
     def _changed(self) -> None:
         self.generation += 1
-        for listener in self._listeners:
+        for listener in tuple(self._listeners):
             listener()
 
     def storage_of(self, resource: Resource) -> Resource:

@@ -69,13 +69,16 @@ class Counted:
     async def run(self) -> None:
         """Follows the registry, a moment behind it."""
         changed = asyncio.Event()
-        self._world.registry.on_change(changed.set)
+        ends = [self._world.registry.on_change(changed.set)]
         changed.set()
-        while await changed.wait():
-            await asyncio.sleep(RESYNC_S)
-            changed.clear()
-            for informer, handler in self.watches():
-                informer.on_change(handler)
+        try:
+            while await changed.wait():
+                await asyncio.sleep(RESYNC_S)
+                changed.clear()
+                ends += [informer.on_change(handler) for informer, handler in self.watches()]
+        finally:
+            for end in ends:
+                end()
 
     def _countable(self) -> list[Resource]:
         registry = self._world.registry

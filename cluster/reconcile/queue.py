@@ -155,7 +155,9 @@ class WorkQueue(Generic[K]):
     def _note_handed(self, key: K) -> None:
         now = self._clock.monotonic()
         if len(self._handed) >= HANDED_LIMIT:
-            self._handed = {k: at for k, at in self._handed.items() if now - at < self._spacing_s}
+            self._handed = {
+                k: at for k, at in self._handed.items() if now - at < self._wider.get(k, self._spacing_s)
+            }
         self._handed[key] = now
 
     def _enqueue(self, key: K) -> None:

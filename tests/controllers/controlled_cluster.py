@@ -37,11 +37,17 @@ NEED_AGENTS = ("node-lifecycle-controller", "pod-garbage-collector")
 """Controllers that would see that there are no agents, or not even nodes."""
 
 
+async def _cannot() -> None:
+    raise AssertionError("nothing runs yet")
+
+
 class Cluster:
     """What a test talks to."""
 
     def __init__(self, world: World, client: LocalClient, store: Store, verbs: Verbs) -> None:
         self.world, self.client, self.store, self.verbs = world, client, store, verbs
+        self.restart_controllers: Callable[[], Awaitable[None]] = _cannot
+        """Ends all controllers and the scheduler, and starts new ones that know nothing."""
         self.ready_after_s = 1.0
         self.gone_after_s = 1.0
         self.refuse: Callable[[Object], bool] = lambda pod: False
@@ -185,40 +191,61 @@ async def running(
     store = Store(MemoryJournal(), clock=clock, verify=True)
     verbs = Verbs(store, registry, clock=clock, chance=chance.fork("verbs"))
     client = LocalClient(verbs, "admin")
-    world = World(
-        client if through is None else through(client, chance.fork("through")),
-        clock=clock,
-        chance=chance,
-        timings=STANDARD,
-        log=log,
-        registry=registry,
-        cluster_ca="CA",
-        metrics=metrics,
-    )
-    system = ActorSystem(clock=clock, chance=chance, log=log)
-    cluster = Cluster(world, client, store, verbs)
+
+    def new_world(client: ApiClient) -> World:
+        return World(
+            client,
+            clock=clock,
+            chance=chance,
+            timings=STANDARD,
+            log=log,
+            registry=registry,
+            cluster_ca="CA",
+            metrics=metrics,
+        )
+
+    def start_controllers(world: World) -> ActorSystem:
+        system = ActorSystem(clock=clock, chance=chance, log=log)
+        system.spawn("background", lambda: Background(world))
+        for name, factory in all_controllers(world):
+            if name not in NEED_AGENTS:
+                system.spawn(name, factory)
+        if scheduler is not None:
+            system.spawn("scheduler", lambda: Scheduler(world, scheduler))
+        return system
+
+    nodes = new_world(client)
+    api: ApiClient = client if through is None else through(client, chance.fork("through"))
+    cluster = Cluster(new_world(api), client, store, verbs)
     tasks = Tasks()
     for name in ("default", "kube-system"):
         await client.create(
             kinds.NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         )
-    system.spawn("background", lambda: Background(world))
-    for name, factory in all_controllers(world):
-        if name not in NEED_AGENTS:
-            system.spawn(name, factory)
-    if scheduler is not None:
-        system.spawn("scheduler", lambda: Scheduler(world, scheduler))
+    node_side = ActorSystem(clock=clock, chance=chance, log=log)
+    node_side.spawn("background", lambda: Background(nodes))
+    systems = [start_controllers(cluster.world)]
+    watchers = [tasks.start("failures-1", systems[0].failed())]
+
+    async def restart() -> None:
+        await systems[-1].stop()
+        cluster.world = new_world(api)
+        systems.append(start_controllers(cluster.world))
+        watchers.append(tasks.start(f"failures-{len(systems)}", systems[-1].failed()))
+
+    cluster.restart_controllers = restart
     if kubelets:
-        world.informers.of(kinds.PODS).on_change(
-            Kubelets(cluster, world, tasks, scheduled=scheduler is not None).changed
+        nodes.informers.of(kinds.PODS).on_change(
+            Kubelets(cluster, nodes, tasks, scheduled=scheduler is not None).changed
         )
-    watcher = tasks.start("failures", system.failed())
     try:
         yield cluster
-        assert not watcher.done(), watcher.exception()
+        for watcher in watchers:
+            assert not watcher.done() or watcher.exception() is None, watcher.exception()
     finally:
         await tasks.close()
-        await system.stop()
+        await systems[-1].stop()
+        await node_side.stop()
         verbs.close()
         store.close()
 

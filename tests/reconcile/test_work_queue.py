@@ -9,7 +9,7 @@ from broker.cause import caused_by
 from broker.clock import LoopClock
 from broker.supervision import Tasks
 from broker.virtualtime import run_virtual
-from cluster.reconcile.queue import WorkQueue
+from cluster.reconcile.queue import HANDED_LIMIT, WorkQueue
 
 
 def virtually(scenario: Callable[[WorkQueue[str]], Awaitable[None]], spacing_s: float = 0.0) -> None:
@@ -127,3 +127,55 @@ def test_a_cancelled_getter_passes_its_turn_on() -> None:
         await tasks.close()
 
     virtually(scenario)
+
+
+def test_a_costly_key_is_spaced_wider_than_the_others_until_it_is_told_otherwise() -> None:
+    """Asked for every 10 ms during 1 s: the one with 300 ms gets four looks at most, the other eleven."""
+
+    async def scenario(queue: WorkQueue[str]) -> None:
+        looks: dict[str, int] = {"cheap": 0, "dear": 0}
+
+        async def work() -> None:
+            while True:
+                key, _ = await queue.get()
+                looks[key] += 1
+                queue.done(key)
+
+        tasks = Tasks()
+        tasks.start("worker", work())
+        queue.space("dear", 0.3)
+        await ask(queue, looks)
+        assert looks["dear"] <= 5
+        assert 10 <= looks["cheap"] <= 12
+        queue.space("dear", 0.0)
+        await asyncio.sleep(1)
+        looks["dear"] = 0
+        await ask(queue, looks)
+        assert 10 <= looks["dear"] <= 12
+        await tasks.close()
+
+    async def ask(queue: WorkQueue[str], keys: dict[str, int]) -> None:
+        for _ in range(100):
+            for key in keys:
+                queue.add(key)
+            await asyncio.sleep(0.01)
+
+    virtually(scenario, spacing_s=0.1)
+
+
+def test_keys_beyond_their_wider_spacing_are_forgotten_only_then() -> None:
+    """However many keys pass, a key that has just been looked at still waits for its wider spacing."""
+
+    async def scenario(queue: WorkQueue[str]) -> None:
+        queue.space("dear", 5.0)
+        queue.add("dear")
+        queue.done((await queue.get())[0])
+        await asyncio.sleep(1)
+        for number in range(HANDED_LIMIT + 1):
+            queue.add(f"k-{number}")
+            queue.done((await queue.get())[0])
+        queue.add("dear")
+        assert (await queue.get())[0] == "dear"
+        assert now() >= 5.0
+
+    virtually(scenario, spacing_s=0.1)

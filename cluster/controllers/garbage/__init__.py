@@ -56,14 +56,17 @@ class Following:
     async def run(self) -> None:
         """Follows the registry, a moment behind it."""
         changed = asyncio.Event()
-        self._world.registry.on_change(changed.set)
+        ends = [self._world.registry.on_change(changed.set)]
         changed.set()
-        while await changed.wait():
-            await asyncio.sleep(RESYNC_S)
-            changed.clear()
-            for informer, handler in self.watches():
-                informer.on_change(handler)
-            self._forget_unserved()
+        try:
+            while await changed.wait():
+                await asyncio.sleep(RESYNC_S)
+                changed.clear()
+                ends += [informer.on_change(handler) for informer, handler in self.watches()]
+                self._forget_unserved()
+        finally:
+            for end in ends:
+                end()
 
     def _collectable(self) -> list[Resource]:
         registry = self._world.registry
