@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from cluster.api.nodeselectors import required_node
 from cluster.api.objects import Key, Object, key_of
 from cluster.scheduler import terms
 from cluster.scheduler.amounts import Amounts, pod_requests, pod_requests_for_scores
@@ -59,7 +60,7 @@ class PodInfo:
         self.score_requests = pod_requests_for_scores(pod)
         self.ports: tuple[HostPort, ...] = _host_ports(spec)
         self.tolerations: list[Object] = spec.get("tolerations") or []
-        self.required_node = terms.required_node(spec)
+        self.required_node = required_node(spec)
         self.preferred_nodes = terms.preferred_node(spec)
         self.pinned = terms.pinned_nodes(spec)
         self.affinity, self.preferred_affinity = terms.pod_terms(pod, "podAffinity")

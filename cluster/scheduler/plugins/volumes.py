@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from cluster.api.nodeselectors import NodeTest, node_selector
 from cluster.api.objects import Key, Object, key_of
 from cluster.reconcile.volumes import (
     BIND_COMPLETED,
@@ -26,7 +27,6 @@ from cluster.scheduler.nodes import NodeInfo
 from cluster.scheduler.plugins import Check
 from cluster.scheduler.pods import PodInfo
 from cluster.scheduler.snapshot import Snapshot
-from cluster.scheduler.terms import NodeTest, node_selector
 
 Lookup = Callable[[Key], Object | None]
 
