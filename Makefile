@@ -56,8 +56,10 @@ compose: $(VENV)/.dev  ## tests with docker compose
 bench: $(VENV)/.dev  ## measure, beside the reference figures
 	$(BIN)/python -m tests.bench
 
-facts: $(VENV)/.dev  ## generate cluster/api/facts.json anew from the published schemas
+facts: $(VENV)/.dev  ## generate the tables of API types anew, from packages of the emulated release
+	$(PIP) install --quiet --disable-pip-version-check --ignore-requires-python --no-deps helm-sdkpy==0.1.32
 	$(BIN)/python -m cluster.api.generate
+	$(BIN)/python -m cluster.server.http.protobuf.generate
 
 clean:  ## remove what the set-up made
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

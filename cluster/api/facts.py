@@ -1,6 +1,6 @@
 """The types of the API as linked objects, which drive decoding, patches, server-side apply and OpenAPI.
 
-`type_named` and `of` link the built-in types on demand out of `facts.json` (see `generate.py`), a type and
+`type_named` and `of` link the built-in types on demand out of `facts.json` (see `generate`), a type and
 what it reaches at a time, so that importing costs nothing. Types made at run time from a custom resource's
 structural schema are instances of the same classes; nothing here keeps them, whoever serves the resource
 does (`of` knows only built-in ones).

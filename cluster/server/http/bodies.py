@@ -27,10 +27,10 @@ def media_type_of(exchange: Exchange) -> str:
     return header.partition(";")[0].strip().lower()
 
 
-def unsupported() -> UnsupportedMediaType:
+def unsupported(*, protobuf_too: bool = True) -> UnsupportedMediaType:
     return UnsupportedMediaType(
         "the body of the request was in an unknown format - accepted media types include: "
-        "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+        "application/json, application/yaml" + (f", {protobuf.MEDIA_TYPE}" if protobuf_too else "")
     )
 
 
@@ -46,10 +46,11 @@ def json_value(body: bytes, media_type: str) -> Any:
 
 def object_of(body: bytes, media_type: str, call: Call, registry: Registry) -> Any:
     """The object in a body; fields that occur twice are left in the call for the verbs to judge."""
-    if media_type == protobuf.MEDIA_TYPE:
+    encoded = protobuf.has_form(call.resource)
+    if media_type == protobuf.MEDIA_TYPE and encoded:
         return protobuf.object_of(body, registry)
     if media_type not in _JSON_TYPES and media_type not in _YAML_TYPES:
-        raise unsupported()
+        raise unsupported(protobuf_too=encoded)
     value, duplicates = structure.parse(body, media_type, kind=call.resource.kind)
     if duplicates:
         call.duplicates = duplicates

@@ -21,6 +21,7 @@ from cluster.api.errors import BadRequest
 from cluster.api.facts import Shape, Type
 from cluster.api.objects import Object
 from cluster.api.registry import Registry
+from cluster.api.resource import Resource
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 _MAGIC = b"k8s\x00"
@@ -40,6 +41,11 @@ Read = Callable[[Any], Any]
 
 class _Malformed(Exception):
     """Bytes that are no message of the type they should be."""
+
+
+def has_form(resource: Resource) -> bool:
+    """Whether objects of the resource can come in protobuf."""
+    return resource.schema in _numbers()
 
 
 def object_of(body: bytes, registry: Registry) -> Object:
@@ -240,6 +246,26 @@ def _raw_json(value: memoryview) -> Any:
     return orjson.loads(raw) if raw else None
 
 
+_SCHEMA = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
+
+
+def _any(type_: Type, value: memoryview) -> Any:
+    """Raw JSON, or a message that holds a schema or something simpler: one of the two stands in JSON."""
+    if type_.name == _SCHEMA + "OrBool":
+        parts = dict(_fields(value))
+        return _schema_of(parts[2]) if 2 in parts else bool(parts.get(1))
+    if type_.name in (_SCHEMA + "OrArray", _SCHEMA + "OrStringArray"):
+        read = _schema_of if type_.name.endswith("OrArray") else _text
+        parts_in_order = list(_fields(value))
+        schema = next((part for number, part in parts_in_order if number == 1), None)
+        return _schema_of(schema) if schema is not None else [read(part) for _, part in parts_in_order]
+    return _raw_json(value)
+
+
+def _schema_of(value: Any) -> Object:
+    return _message(facts.type_named(_SCHEMA), value)
+
+
 _READERS: dict[Shape, Callable[[Type, Any], Any]] = {
     Shape.STRUCT: _message,
     Shape.STRING: lambda _, value: _text(value),
@@ -252,5 +278,5 @@ _READERS: dict[Shape, Callable[[Type, Any], Any]] = {
     Shape.TIME: lambda _, value: _time(value),
     Shape.MICRO_TIME: lambda _, value: _micro_time(value),
     Shape.ANY_OBJECT: lambda _, value: _raw_json(value),
-    Shape.ANY: lambda _, value: _raw_json(value),
+    Shape.ANY: _any,
 }

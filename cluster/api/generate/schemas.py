@@ -1,11 +1,4 @@
-"""Writes `facts.json`, the table of types: `python -m cluster.api.generate`. A developer's tool.
-
-Two sources. The published schemas of Kubernetes 1.37, which PyPI's kubernetes-validate carries, give each
-field's type, list and map kind, keys and patch strategies. `go_forms.json`, extracted once from the public
-Go types of the API (July 2026) and since then kept by hand, gives what a schema can't say and clients can
-see: the Go type's name where it isn't the obvious one (error messages name it), "+" for fields whose zero
-value is written and kept (pointers), "-" for required ones that are not, "*" for required pointers, and "!"
-for fields that are always written, set or not (`resources: {}`).
+"""The table of types from the published schemas of Kubernetes 1.37, which PyPI's kubernetes-validate carries.
 
 Descriptions are left out. Only types that a served kind reaches are kept.
 """
@@ -14,12 +7,11 @@ from __future__ import annotations
 
 import json
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from cluster.api import kinds
+from cluster.api.generate.forms import Form, forms
 
-_HERE = Path(__file__).parent
 _SOURCE = ("kubernetes-json-schema", "v1.37.0-local", "_definitions.json")
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _ROOTS = (
@@ -89,10 +81,9 @@ def _metrics_kind(kind: str) -> dict[str, str]:
     return {"group": "metrics.k8s.io", "version": "v1beta1", "kind": kind}
 
 
-def generate() -> dict[str, Any]:
+def table() -> dict[str, Any]:
     source = resources.files("kubernetes_validate").joinpath(*_SOURCE)
     definitions = json.loads(source.read_text(encoding="utf-8"))["$defs"] | _metrics_definitions()
-    forms = json.loads((_HERE / "go_forms.json").read_text(encoding="utf-8"))
     types: dict[str, Any] = {}
     waiting = [*_ROOTS, *(r.schema for r in kinds.BUILT_IN)]
     waiting += [name for r in kinds.BUILT_IN if (name := r.schema + "List") in definitions]
@@ -100,16 +91,18 @@ def generate() -> dict[str, Any]:
         name = waiting.pop()
         if name in types:
             continue
-        types[name] = _type(name, definitions[name], forms.get(name, {}))
+        types[name] = _type(name, definitions[name])
         waiting += sorted(_references(types[name]))
     return dict(sorted(types.items()))
 
 
-def _type(name: str, definition: dict[str, Any], forms: dict[str, str]) -> dict[str, Any]:
+def _type(name: str, definition: dict[str, Any]) -> dict[str, Any]:
     if name in _SPECIAL:
         return dict(_SPECIAL[name])
+    known = forms(name)
+    needed = definition.get("required", ())
     fields = {
-        field: _field(schema, forms.get(field, ""))
+        field: _field(schema, known.get(field), field in needed)
         for field, schema in sorted(definition.get("properties", {}).items())
     }
     out: dict[str, Any] = {"type": "struct", "fields": fields}
@@ -135,17 +128,33 @@ _COPIED = {
 }
 
 
-def _field(schema: dict[str, Any], form: str) -> dict[str, Any]:
+def _field(schema: dict[str, Any], form: Form | None, required: bool) -> dict[str, Any]:
     out = _shape(schema)
     for source, target in _COPIED.items():
         if source in schema:
             out[target] = schema[source]
-    if go := form.rstrip("+-!*"):
-        out["go"] = go
-    for flag, name in (("+", "kept"), ("-", "dropped"), ("!", "always"), ("*", "pointer")):
-        if flag in form:
-            out[name] = True
+    if form is not None:
+        if form.go and "ref" not in out and form.go != _obvious(out):
+            out["go"] = form.go
+        out |= form.flags(required)
     return out
+
+
+_OBVIOUS = {"number": "float64", "boolean": "bool", "bytes": "[]uint8", "string": "string"}
+
+
+def _obvious(shape: dict[str, Any]) -> str:
+    """Go's name of a type as `facts` makes it up when none is given."""
+    if "ref" in shape:
+        return ".".join(shape["ref"].split(".")[-2:])
+    match shape["type"]:
+        case "list":
+            return "[]" + _obvious(shape["items"])
+        case "map":
+            return "map[string]" + _obvious(shape["items"])
+        case "integer":
+            return str(shape.get("format", "int32"))
+    return _OBVIOUS[shape["type"]]
 
 
 def _shape(schema: dict[str, Any]) -> dict[str, Any]:
@@ -168,14 +177,3 @@ def _references(shape: dict[str, Any]) -> set[str]:
     for inner in (*shape.get("fields", {}).values(), *filter(None, [shape.get("items")])):
         found |= _references(inner)
     return found
-
-
-def main() -> None:
-    types = generate()
-    lines = ",\n".join(f"{json.dumps(n)}: {json.dumps(t, separators=(',', ':'))}" for n, t in types.items())
-    (_HERE / "facts.json").write_text("{\n" + lines + "\n}\n", encoding="utf-8")
-    print(f"{len(types)} types, {sum(len(t.get('fields', {})) for t in types.values())} fields")
-
-
-if __name__ == "__main__":
-    main()
