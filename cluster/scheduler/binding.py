@@ -22,7 +22,6 @@ from cluster.scheduler.plugins.volumes import VolumeBinding, claim_names, is_bou
 from cluster.scheduler.pods import PodInfo
 from cluster.scheduler.queue import Waiting
 
-CLAIM_TIMEOUT_S = 600.0
 BACKLOG = 256
 """Decisions ahead of their bindings; beyond it placing waits."""
 
@@ -40,27 +39,27 @@ class Binder:
         self._nodes = informers.of(kinds.NODES)
         self._volumes = volumes
         self._outcome = outcome
-        self._line: asyncio.Queue[tuple[Waiting, str, str]] = asyncio.Queue(BACKLOG)
+        self._line: asyncio.Queue[tuple[Waiting, str, float, str]] = asyncio.Queue(BACKLOG)
 
-    async def bind(self, waiting: Waiting, node: str) -> None:
-        """Puts a binding in line; waits while the line is full."""
-        await self._line.put((waiting, node, current_cause()))
+    async def bind(self, waiting: Waiting, node: str, timeout_s: float) -> None:
+        """Puts a binding in line; waits while the line is full. `timeout_s`: for the pod's claims."""
+        await self._line.put((waiting, node, timeout_s, current_cause()))
 
     async def work(self) -> None:
         """One of several workers."""
         while True:
-            waiting, node, cause = await self._line.get()
+            waiting, node, timeout_s, cause = await self._line.get()
             error: ApiError | None = None
             with caused_by(cause):
                 try:
-                    await self._bind(waiting.pod, node)
+                    await self._bind(waiting.pod, node, timeout_s)
                 except ApiError as failure:
                     error = failure
                 self._outcome(waiting, node, error)
 
-    async def _bind(self, pod: PodInfo, node: str) -> None:
+    async def _bind(self, pod: PodInfo, node: str, timeout_s: float) -> None:
         if pod.volumes:
-            await self._bind_claims(pod, node)
+            await self._bind_claims(pod, node, timeout_s)
         binding = {
             "apiVersion": "v1",
             "kind": "Binding",
@@ -71,7 +70,7 @@ class Binder:
             kinds.PODS, binding, namespace=pod.namespace, name=pod.name, subresource="binding"
         )
 
-    async def _bind_claims(self, pod: PodInfo, node: str) -> None:
+    async def _bind_claims(self, pod: PodInfo, node: str, timeout_s: float) -> None:
         claims = [self._claims.get(Key(pod.namespace, name)) for name in claim_names(pod)]
         delayed = [
             claim
@@ -88,7 +87,7 @@ class Binder:
         for claim in delayed:
             await self._provide(claim, chosen.get(key_of(claim)), node)
         for claim in delayed:
-            await self._bound(key_of(claim))
+            await self._bound(key_of(claim), timeout_s)
 
     async def _provide(self, claim: Object, volume: str | None, node: str) -> None:
         meta = claim["metadata"]
@@ -111,11 +110,11 @@ class Binder:
         spec = present["spec"] | {"claimRef": claim_reference(claim)}
         await self._client.update(kinds.PERSISTENT_VOLUMES, present | {"metadata": taken, "spec": spec})
 
-    async def _bound(self, key: Key) -> None:
+    async def _bound(self, key: Key, timeout_s: float) -> None:
         changed = asyncio.Event()
         end = self._claims.on_change(lambda old, new, cause: changed.set())
         try:
-            async with asyncio.timeout(CLAIM_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 while not self._is_bound(key):
                     changed.clear()
                     await changed.wait()

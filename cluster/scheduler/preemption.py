@@ -25,10 +25,6 @@ from cluster.scheduler.snapshot import Snapshot
 
 NOT_HELPFUL = "Preemption is not helpful for scheduling"
 NO_VICTIMS = "No preemption victims found for incoming pod"
-MIN_CANDIDATES = 100
-CANDIDATES_SHARE = 10
-"""Percent of the nodes that are tried; at least MIN_CANDIDATES."""
-
 Budgets = Callable[[str], Sequence[tuple[LabelSelector, int]]]
 """The disruption budgets of a namespace: whom they protect, and how many disruptions they still allow."""
 
@@ -49,7 +45,8 @@ def preempt(
         return None
     counts: Counter[str] = Counter()
     found: list[tuple[tuple[float, ...], Preemption]] = []
-    limit = max(decision.nodes_total * CANDIDATES_SHARE // 100, MIN_CANDIDATES)
+    arguments = profile.arguments
+    limit = max(decision.nodes_total * arguments.candidates_share // 100, arguments.candidates_least)
     for node in snapshot.ordered():
         refusal = decision.refusals.get(node.name) or decision.refusal
         if refusal is None or not refusal.resolvable:

@@ -31,20 +31,30 @@ class Happening(Enum):
     POD_PLACED = "pod placed or relabelled"
     POD_GONE = "pod gone"
     VOLUME = "volume, claim or class changed"
+    DEVICE = "resource claim or device class changed"
 
 
 _HELPS: Mapping[Happening, frozenset[str] | None] = {
     Happening.NODE_ADDED: None,
     Happening.NODE_RESOURCES: frozenset({"NodeResourcesFit"}),
     Happening.NODE_LABELS: frozenset(
-        {"NodeAffinity", "PodTopologySpread", "InterPodAffinity", "VolumeBinding"}
+        {"NodeAffinity", "PodTopologySpread", "InterPodAffinity", "VolumeBinding", "VolumeZone"}
     ),
     Happening.NODE_TAINTS: frozenset({"TaintToleration", "NodeUnschedulable", "PodTopologySpread"}),
     Happening.POD_PLACED: frozenset({"InterPodAffinity", "PodTopologySpread"}),
     Happening.POD_GONE: frozenset(
-        {"NodeResourcesFit", "NodePorts", "InterPodAffinity", "PodTopologySpread", "VolumeRestrictions"}
+        {
+            "NodeResourcesFit",
+            "NodePorts",
+            "InterPodAffinity",
+            "PodTopologySpread",
+            "VolumeRestrictions",
+            "NodeVolumeLimits",
+            "DynamicResources",
+        }
     ),
-    Happening.VOLUME: frozenset({"VolumeBinding", "VolumeRestrictions"}),
+    Happening.VOLUME: frozenset({"VolumeBinding", "VolumeRestrictions", "NodeVolumeLimits", "VolumeZone"}),
+    Happening.DEVICE: frozenset({"DynamicResources"}),
 }
 """Which plugins' refusals an event may lift; None: any."""
 

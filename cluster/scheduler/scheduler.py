@@ -16,6 +16,7 @@ from cluster.api import kinds
 from cluster.api.client import PatchType
 from cluster.api.errors import ApiError, Conflict, NotFound
 from cluster.api.objects import Key, Object, condition_of, timestamp
+from cluster.reconcile.informer import Handler
 from cluster.reconcile.recorder import Recorder
 from cluster.reconcile.world import World
 from cluster.scheduler.binding import Binder
@@ -25,10 +26,10 @@ from cluster.scheduler.evictions import Evictions
 from cluster.scheduler.explanation import explanation
 from cluster.scheduler.grouping import Grouping
 from cluster.scheduler.placement import schedule_one
-from cluster.scheduler.plugins.volumes import VolumeBinding
+from cluster.scheduler.plugins.dynamic_resources import outlook
 from cluster.scheduler.pods import PodInfo
 from cluster.scheduler.preemption import preempt
-from cluster.scheduler.profile import Profile, profile_of
+from cluster.scheduler.profile import Objects, Profile, profile_of, volume_binding
 from cluster.scheduler.queue import Happening, SchedulingQueue, Waiting
 from cluster.scheduler.snapshot import Snapshot
 from cluster.scheduler.templates import Templates
@@ -38,7 +39,18 @@ BINDERS = 32
 SLICE = 8
 """Pods placed before other work of the process gets a turn."""
 SWEEP_S = 30.0
+BY_NODE = "node"
 _ENDED = ("Succeeded", "Failed")
+_OTHERS = {
+    kinds.PERSISTENT_VOLUME_CLAIMS: Happening.VOLUME,
+    kinds.PERSISTENT_VOLUMES: Happening.VOLUME,
+    kinds.STORAGE_CLASSES: Happening.VOLUME,
+    kinds.CSI_NODES: Happening.VOLUME,
+    kinds.VOLUME_ATTACHMENTS: Happening.VOLUME,
+    kinds.RESOURCE_CLAIMS: Happening.DEVICE,
+    kinds.DEVICE_CLASSES: Happening.DEVICE,
+}
+"""What plugins look up beside nodes and pods, and what a change of it is to waiting pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +70,22 @@ class Scheduler(Actor[None]):
         self._pods = informers.of(kinds.PODS)
         self._nodes = informers.of(kinds.NODES)
         self._namespaces = informers.of(kinds.NAMESPACES)
-        claims = informers.of(kinds.PERSISTENT_VOLUME_CLAIMS)
-        volumes = informers.of(kinds.PERSISTENT_VOLUMES)
-        classes = informers.of(kinds.STORAGE_CLASSES)
-        self._volume_informers = (claims, volumes, classes)
+        attachments = informers.of(kinds.VOLUME_ATTACHMENTS)
+        attachments.add_index(BY_NODE, lambda attachment: (attachment["spec"]["nodeName"],))
+        self._others = [(informers.of(resource), happening) for resource, happening in _OTHERS.items()]
         self._grouping = Grouping(informers)
-        self._volumes = VolumeBinding(claims.get, volumes.get, classes.get, volumes.list)
+        objects = Objects(
+            of=lambda resource: informers.of(resource).get,
+            all_volumes=informers.of(kinds.PERSISTENT_VOLUMES).list,
+            attachments=lambda node: attachments.by_index(BY_NODE, node),
+            default_selector=self._grouping.selector_of,
+        )
         self.snapshot = Snapshot(self._namespace_labels)
         self._lanes = {
-            settings.name: self._lane(profile_of(settings, self._grouping.selector_of, self._volumes))
-            for settings in configuration.profiles
+            settings.name: self._lane(profile_of(settings, objects)) for settings in configuration.profiles
         }
         self.queue = SchedulingQueue(world.clock)
-        self._binder = Binder(self._client, informers, self._volumes, self._bound)
+        self._binder = Binder(self._client, informers, volume_binding(objects), self._bound)
         self._evictions = Evictions(world, self._client)
         self._conditions: asyncio.Queue[tuple[PodInfo, Object]] = asyncio.Queue()
         self._ends: list[Callable[[], None]] = []
@@ -90,7 +105,7 @@ class Scheduler(Actor[None]):
             self._nodes.on_change(self._node_changed),
             self._pods.on_change(self._pod_changed),
             self._namespaces.on_change(self._namespace_changed),
-            *(informer.on_change(self._volume_changed) for informer in self._volume_informers),
+            *(informer.on_change(self._other_changed(what)) for informer, what in self._others),
             *(informer.on_change(handler) for informer, handler in self._grouping.watches),
         ]
         self.context.run("place", self._place())
@@ -121,16 +136,18 @@ class Scheduler(Actor[None]):
     # --- placing
 
     async def _place(self) -> None:
-        for informer in (self._pods, self._nodes, *self._volume_informers):
+        for informer in (self._pods, self._nodes):
             await informer.synced()
-        for informer, _ in self._grouping.watches:
+        for informer, _ in (*self._others, *self._grouping.watches):
             await informer.synced()
         placed = 0
         while True:
             waiting = await self.queue.pop()
             node = self._place_one(waiting)
             if node:
-                await self._binder.bind(waiting, node)
+                await self._binder.bind(
+                    waiting, node, self._lane_of(waiting.pod).profile.arguments.bind_timeout_s
+                )
             placed += 1
             if placed % SLICE == 0:
                 await asyncio.sleep(0)
@@ -150,6 +167,8 @@ class Scheduler(Actor[None]):
             if evict is not None:
                 self.snapshot.nominated[pod.uid] = (pod, evict.node)
                 self._evictions.start(pod, evict, lane.recorder)
+            if decision.preemption and (claims := outlook(pod)):
+                decision.preemption = f"{claims}, {decision.preemption}"
             self.queue.unschedulable(waiting, decision.plugins)
             self._report(pod, "Unschedulable", decision.message())
             return ""
@@ -281,8 +300,8 @@ class Scheduler(Actor[None]):
             self.snapshot.namespace_changed()
             self.queue.happened(Happening.POD_PLACED)
 
-    def _volume_changed(self, old: Object | None, new: Object | None, cause: str) -> None:
-        self.queue.happened(Happening.VOLUME)
+    def _other_changed(self, what: Happening) -> Handler:
+        return lambda old, new, cause: self.queue.happened(what)
 
     def _namespace_labels(self, namespace: str) -> Mapping[str, str]:
         found = self._namespaces.get(Key("", namespace))

@@ -22,6 +22,8 @@ from cluster.scheduler.terms import PodTerm
 ASSUME_S = 900.0
 """How long an assumed pod whose binding was never seen is believed."""
 CHANGES_KEPT = 100_000
+HARD = 0
+"""In place of a weight: the term is required. What that is worth to others, the profile says."""
 
 
 @dataclass(slots=True)
@@ -64,7 +66,7 @@ class Snapshot:
         self.anti_affinity: dict[PodTerm, _TermCount] = {}
         """Required anti-affinity terms of placed pods."""
         self.preferences: dict[tuple[PodTerm, int], _TermCount] = {}
-        """Terms of placed pods that attract (+) or repel (-) others, with their weights."""
+        """Terms of placed pods that attract (+) or repel (-) others, with their weights (or HARD)."""
         self.image_nodes: dict[str, int] = {}
         self.start = 0
         """Where the next search begins."""
@@ -220,7 +222,7 @@ class Snapshot:
         for term in pod.anti_affinity:
             _shift(self.anti_affinity, term, term, info, by)
         for term in pod.affinity:
-            _shift(self.preferences, (term, 1), term, info, by)
+            _shift(self.preferences, (term, HARD), term, info, by)
         for term in pod.preferred_affinity:
             _shift(self.preferences, (term, term.weight), term, info, by)
         for term in pod.preferred_anti_affinity:

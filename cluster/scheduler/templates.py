@@ -26,6 +26,7 @@ from cluster.scheduler.plugins import MAX_SCORE, Check
 from cluster.scheduler.plugins.image_locality import image_score, normalised_name
 from cluster.scheduler.plugins.resources import balanced
 from cluster.scheduler.plugins.topology_spread import DEFAULTS, HOSTNAME, ZONE, SelectorOf
+from cluster.scheduler.plugins.volume_restrictions import names_disks
 from cluster.scheduler.plugins.volumes import claim_names
 from cluster.scheduler.pods import PodInfo
 from cluster.scheduler.profile import Profile
@@ -176,7 +177,8 @@ class Templates:
     def _qualifies(self, pod: PodInfo) -> bool:
         snapshot = self._snapshot
         if (
-            pod.has_affinity
+            not self._profile.arguments.plain
+            or pod.has_affinity
             or pod.spread
             or pod.ports
             or pod.required_node is not None
@@ -186,7 +188,9 @@ class Templates:
             or snapshot.nominated
         ):
             return False
-        if pod.volumes and claim_names(pod):
+        if pod.volumes and (claim_names(pod) or names_disks(pod)):
+            return False
+        if pod.object["spec"].get("resourceClaims"):
             return False
         labels_of = snapshot.namespace_labels
         return not any(

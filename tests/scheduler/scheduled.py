@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from cluster.api.objects import Object
+from cluster.api.objects import Object, key_of
+from cluster.api.resource import Resource
 from cluster.api.selectors import LabelSelector
+from cluster.scheduler.configuration import ProfileSettings
 from cluster.scheduler.decision import Decision
 from cluster.scheduler.placement import schedule_one
-from cluster.scheduler.plugins.volumes import VolumeBinding
+from cluster.scheduler.plugins.volumes import Lookup
 from cluster.scheduler.pods import PodInfo
-from cluster.scheduler.profile import default_profile
+from cluster.scheduler.profile import Objects, Profile, profile_of
 from cluster.scheduler.snapshot import Snapshot
 
 ZONE = "topology.kubernetes.io/zone"
@@ -45,10 +47,23 @@ class Scene:
     def __init__(self, *nodes: Object, group: LabelSelector | None = None) -> None:
         self.snapshot = Snapshot(lambda namespace: {})
         self.group = group
-        nothing = VolumeBinding(lambda key: None, lambda key: None, lambda key: None)
-        self.profile = default_profile(lambda pod: self.group, nothing)
+        self.objects: dict[str, dict[str, Object]] = {}
+        """Qualified resource → "namespace/name" → object, for what plugins look up."""
+        self.profile = self.of(ProfileSettings())
         for found in nodes:
             self.snapshot.set_node(found)
+
+    def of(self, settings: ProfileSettings) -> Profile:
+        return profile_of(settings, Objects(of=self._lookup, default_selector=lambda pod: self.group))
+
+    def _lookup(self, resource: Resource) -> Lookup:
+        return lambda key: self.objects.get(resource.qualified, {}).get(str(key))
+
+    def having(self, resource: Resource, *objects: Object) -> Scene:
+        """Adds objects that plugins look up."""
+        known = self.objects.setdefault(resource.qualified, {})
+        known.update((str(key_of(found)), found) for found in objects)
+        return self
 
     def placed(self, *pods: PodInfo) -> Scene:
         for found in pods:

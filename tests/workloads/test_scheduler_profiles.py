@@ -40,7 +40,7 @@ def test_a_configuration_is_read_as_kube_scheduler_reads_it() -> None:
         }
     )
     packer, default = configuration.profiles
-    assert (packer.name, packer.strategy, dict(packer.weights)) == (
+    assert (packer.name, packer.arguments.strategy, dict(packer.weights)) == (
         "packer", "MostAllocated", {"NodeResourcesFit": 5},
     )  # fmt: skip
     assert (packer.percentage_of_nodes, default.percentage_of_nodes) == (40, 100)

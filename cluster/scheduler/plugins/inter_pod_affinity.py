@@ -8,7 +8,7 @@ from cluster.scheduler.decision import Refusal
 from cluster.scheduler.nodes import NodeInfo
 from cluster.scheduler.plugins import MAX_SCORE, Check
 from cluster.scheduler.pods import PodInfo
-from cluster.scheduler.snapshot import Snapshot
+from cluster.scheduler.snapshot import HARD, Snapshot
 from cluster.scheduler.terms import PodTerm
 
 
@@ -17,6 +17,12 @@ class InterPodAffinity:
     _affinity = Refusal(name, ("node(s) didn't match pod affinity rules",), resolvable=False)
     _anti_affinity = Refusal(name, ("node(s) didn't match pod anti-affinity rules",))
     _existing = Refusal(name, ("node(s) didn't satisfy existing pods anti-affinity rules",))
+
+    def __init__(self, hard_weight: int = 1, *, ignore_preferred_of_existing: bool = False) -> None:
+        """`hard_weight`: what a placed pod's required affinity for this one is worth.
+        `ignore_preferred_of_existing`: a pod without preferences of its own is not scored."""
+        self._hard_weight = hard_weight
+        self._ignores_others = ignore_preferred_of_existing
 
     def filter_for(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
         repelled = self._repelled_by_placed(pod, snapshot)
@@ -58,13 +64,16 @@ class InterPodAffinity:
         return {key: values for key, values in closed.items() if values}
 
     def scores_for(self, pod: PodInfo, snapshot: Snapshot, nodes: Sequence[NodeInfo]) -> Sequence[int] | None:
+        if self._ignores_others and not pod.preferred_affinity and not pod.preferred_anti_affinity:
+            return None
         raw = [0] * len(nodes)
         for term in pod.preferred_affinity:
             _attract(raw, nodes, term, snapshot.counters.of(term).by_domain(term.topology_key), term.weight)
         for term in pod.preferred_anti_affinity:
             _attract(raw, nodes, term, snapshot.counters.of(term).by_domain(term.topology_key), -term.weight)
-        for (term, weight), entry in snapshot.preferences.items():
-            if _about(term, pod, snapshot):
+        for (term, preference), entry in snapshot.preferences.items():
+            weight = self._hard_weight if preference == HARD else preference
+            if weight and _about(term, pod, snapshot):
                 _attract(raw, nodes, term, entry.by_domain(snapshot.nodes), weight)
         low, high = min(raw, default=0), max(raw, default=0)
         if low == high:

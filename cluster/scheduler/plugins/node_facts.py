@@ -3,14 +3,17 @@ scores."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from cluster.api.nodeselectors import required_node
 from cluster.api.tolerations import tolerates, untolerated
 from cluster.scheduler.decision import Refusal
 from cluster.scheduler.nodes import NodeInfo, ports_conflict
 from cluster.scheduler.plugins import Check, normalised
 from cluster.scheduler.pods import PodInfo
 from cluster.scheduler.snapshot import Snapshot
+from cluster.scheduler.terms import preferred_node
 
 _UNSCHEDULABLE = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 
@@ -71,18 +74,32 @@ class TaintToleration:
 
 
 class NodeAffinity:
+    """What the pod wants of its node, and what the profile wants for every pod (`addedAffinity`)."""
+
     name = "NodeAffinity"
     _refusal = Refusal(name, ("node(s) didn't match Pod's node affinity/selector",), resolvable=False)
+    _enforced = Refusal(name, ("node(s) didn't match scheduler-enforced node affinity",), resolvable=False)
+
+    def __init__(self, added: Mapping[str, Any] | None = None) -> None:
+        spec = {"affinity": {"nodeAffinity": added or {}}}
+        self._added = required_node(spec)
+        self._preferred = preferred_node(spec)
 
     def filter_for(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
-        test = pod.required_node
-        if test is None:
-            return None
-        refusal = self._refusal
-        return lambda node: None if test(node.labels, node.name) else refusal
+        test, added = pod.required_node, self._added
+        refusal, enforced = self._refusal, self._enforced
+        if added is None:
+            return None if test is None else lambda n: None if test(n.labels, n.name) else refusal
+
+        def check(node: NodeInfo) -> Refusal | None:
+            if not added(node.labels, node.name):
+                return enforced
+            return None if test is None or test(node.labels, node.name) else refusal
+
+        return check
 
     def scores_for(self, pod: PodInfo, snapshot: Snapshot, nodes: Sequence[NodeInfo]) -> Sequence[int] | None:
-        preferred = pod.preferred_nodes
+        preferred = [*self._preferred, *pod.preferred_nodes]
         if not preferred:
             return None
         return normalised(

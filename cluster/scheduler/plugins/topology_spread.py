@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from cluster.api.selectors import LabelSelector, of_object_form
 from cluster.api.tolerations import untolerated
+from cluster.scheduler.arguments import DefaultSpread
 from cluster.scheduler.counts import PodCounter
 from cluster.scheduler.decision import Refusal
 from cluster.scheduler.nodes import NodeInfo
@@ -23,6 +24,7 @@ from cluster.scheduler.terms import with_label_keys
 HOSTNAME = "kubernetes.io/hostname"
 ZONE = "topology.kubernetes.io/zone"
 DEFAULTS = ((ZONE, 3), (HOSTNAME, 5))
+_SYSTEM = tuple(DefaultSpread(key=key, max_skew=skew, when="ScheduleAnyway") for key, skew in DEFAULTS)
 
 SelectorOf = Callable[[PodInfo], LabelSelector | None]
 
@@ -46,12 +48,18 @@ class PodTopologySpread:
     )
     _skewed = Refusal(name, ("node(s) didn't match pod topology spread constraints",))
 
-    def __init__(self, default_selector: SelectorOf) -> None:
-        """`default_selector(pod)`: what the Services and the workload of the pod select; None: nothing."""
+    def __init__(self, default_selector: SelectorOf, defaults: Sequence[DefaultSpread] | None = None) -> None:
+        """`default_selector(pod)`: what the Services and the workload of the pod select; None: nothing.
+        `defaults`: for pods that name no constraint; None: the system's, by which a node need not have
+        all the labels."""
         self._default_selector = default_selector
+        self._defaults_given = _SYSTEM if defaults is None else tuple(defaults)
+        self._is_system = defaults is None
 
     def filter_for(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
-        constraints = _constraints(pod, "DoNotSchedule")
+        constraints = (
+            _constraints(pod, "DoNotSchedule") if pod.spread else self._defaults(pod, "DoNotSchedule")
+        )
         if not constraints:
             return None
         keys = [constraint.key for constraint in constraints]
@@ -76,21 +84,23 @@ class PodTopologySpread:
 
     def scores_for(self, pod: PodInfo, snapshot: Snapshot, nodes: Sequence[NodeInfo]) -> Sequence[int] | None:
         own = bool(pod.spread)
-        constraints = _constraints(pod, "ScheduleAnyway") if own else self._defaults(pod)
+        constraints = _constraints(pod, "ScheduleAnyway") if own else self._defaults(pod, "ScheduleAnyway")
         if not constraints:
             return None
+        strict = own or not self._is_system
         keys = [constraint.key for constraint in constraints]
         raw = [0.0] * len(nodes)
-        ignored = [own and any(key not in node.labels for key in keys) for node in nodes]
+        ignored = [strict and any(key not in node.labels for key in keys) for node in nodes]
         for constraint in constraints:
-            self._add(constraint, keys if own else [], pod, snapshot, nodes, ignored, raw)
+            self._add(constraint, keys if strict else [], pod, snapshot, nodes, ignored, raw)
         return _normalised([round(score) for score in raw], ignored)
 
-    def _defaults(self, pod: PodInfo) -> list[Constraint]:
-        selector = self._default_selector(pod)
+    def _defaults(self, pod: PodInfo, when: str) -> list[Constraint]:
+        wanted = [default for default in self._defaults_given if default.when == when]
+        selector = self._default_selector(pod) if wanted else None
         if selector is None:
             return []
-        return [Constraint(key, skew, selector) for key, skew in DEFAULTS]
+        return [Constraint(default.key, default.max_skew, selector) for default in wanted]
 
     def _add(
         self,

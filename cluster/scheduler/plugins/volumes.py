@@ -3,8 +3,6 @@
 VolumeBinding: claims that are missing or not bound, bound volumes that a node can't reach, and, for claims
 that wait for their first consumer, whether a volume can be had for them on a node: one that exists, or one
 that the class's provisioner will make. The binding step (`binding`) then takes what was found here.
-
-VolumeRestrictions: a claim with ReadWriteOncePod belongs to one pod in the whole cluster.
 """
 
 from __future__ import annotations
@@ -146,35 +144,6 @@ class VolumeBinding:
         if delayed and self._choose(delayed, free, node.labels, node.name) is None:
             return self._none_left
         return None
-
-
-class VolumeRestrictions:
-    name = "VolumeRestrictions"
-    _taken = Refusal(
-        name,
-        ("node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode",),
-    )
-
-    def __init__(self, claims: Lookup) -> None:
-        self._claims = claims
-
-    def filter_for(self, pod: PodInfo, snapshot: Snapshot) -> Check | Refusal | None:
-        if not pod.volumes:
-            return None
-        alone = [name for name in claim_names(pod) if self._is_for_one_pod(Key(pod.namespace, name))]
-        if not alone or not any(
-            name in claim_names(other)
-            for node in snapshot.nodes.values()
-            for other in node.pods.values()
-            if other.volumes and other.namespace == pod.namespace
-            for name in alone
-        ):
-            return None
-        return lambda node: self._taken
-
-    def _is_for_one_pod(self, key: Key) -> bool:
-        claim = self._claims(key)
-        return claim is not None and "ReadWriteOncePod" in claim["spec"].get("accessModes", ())
 
 
 def is_bound(claim: Object) -> bool:
