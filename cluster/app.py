@@ -127,11 +127,14 @@ class ControlPlane:
             clock=clock,
             log=log.bind(component="aggregator"),
         )
+        caller = HttpsCaller(self.store)
         self.definitions = Definitions(
             self.store,
             self.registry,
             self.client(ADMINISTRATOR),
+            caller=caller,
             clock=clock,
+            chance=chance.fork("definitions"),
             log=log.bind(component="definitions"),
             on_change=self._kind_changed,
         )
@@ -141,7 +144,7 @@ class ControlPlane:
             admission.setting,
             self.client(ADMINISTRATOR),
             self.identity.authorizer,
-            HttpsCaller(self.store),
+            caller,
             log=log.bind(component="admission"),
         )
         self.system = ActorSystem(clock=clock, chance=chance.fork("actors"), log=log)

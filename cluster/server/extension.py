@@ -78,11 +78,11 @@ class Extension:
         self._chain.validating_webhooks = self._validate if needed else None
 
     async def _mutate(self, request: Request) -> None:
-        self._mutating_policies.mutate(request)
+        await self._mutating_policies.mutate(request)
         await self._webhooks.mutate(request)
 
     async def _validate(self, request: Request) -> None:
-        self._policies.validate(request)
+        await self._policies.validate(request)
         await self._webhooks.validate(request)
 
     async def _run(self) -> None:

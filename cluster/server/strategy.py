@@ -27,9 +27,12 @@ PrepareUpdate: TypeAlias = Callable[[Object, Mapping[str, Any]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strategy:
-    """How one kind is written. `resource` is the stored view."""
+    """How one kind is written."""
 
     resource: Resource
+    """The version in which admission and validation see it: the stored view of a built-in kind, the version
+    asked for of a custom one."""
+    stored: Resource
     qualified: str
     status: bool
     """Its status is written through /status only."""
@@ -115,12 +118,16 @@ _CLIENT_STATUS = frozenset({"nodes"})
 """A node registers with its status in place."""
 
 
-def strategy_of(resource: Resource, *, custom: bool = False, kind: Custom | None = None) -> Strategy:
-    """The strategy of a stored view; `custom` for kinds made by a CustomResourceDefinition."""
+def strategy_of(
+    resource: Resource, *, stored: Resource | None = None, custom: bool = False, kind: Custom | None = None
+) -> Strategy:
+    """The strategy of a view, which is also the stored one if nothing else is said; `custom` for kinds made
+    by a CustomResourceDefinition."""
     qualified = resource.qualified
     status = "status" in resource.subresources
     return Strategy(
         resource=resource,
+        stored=stored or resource,
         qualified=qualified,
         status=status,
         generation=custom or qualified in _GENERATION,

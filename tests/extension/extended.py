@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from live_server import LiveServer, Reply
@@ -75,3 +76,11 @@ async def patch(server: LiveServer, path: str, body: Any, kind: str = "merge-pat
     return await server.call(
         "PATCH", path, data=orjson.dumps(body), headers={"Content-Type": f"application/{kind}"}
     )
+
+
+async def until(look: Callable[[], Awaitable[Any]], within_s: float = 20) -> Any:
+    """The first true result of `look`."""
+    async with asyncio.timeout(within_s):
+        while not (found := await look()):  # noqa: ASYNC110  nothing tells when
+            await asyncio.sleep(0.01)
+    return found

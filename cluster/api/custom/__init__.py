@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from cluster.api.errors import Cause
 from cluster.api.facts import Type
@@ -17,6 +17,19 @@ from cluster.api.objects import Object
 Validate: TypeAlias = Callable[[Object, Mapping[str, Any] | None], list[Cause]]
 """What is wrong with a new version of an object, given the old one (None on creation)."""
 Read: TypeAlias = Callable[[Object], Object]
+
+
+class Converting(Protocol):
+    """Between one version and the stored one, where a webhook knows how. All raise ApiError."""
+
+    async def served(self, objects: Sequence[Object]) -> list[Object]:
+        """Objects of any version in this one."""
+
+    async def stored(self, obj: Object) -> Object:
+        """The form in which the store holds it."""
+
+    async def entries(self, entries: Sequence[Any]) -> list[Any]:
+        """Entries of the store with their objects in this version; answers may be remembered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,3 +57,5 @@ class Custom:
     read: Read | None = None
     """Turns stored objects into this version, where some of them are not already: written in another
     version, or before the schema got a default."""
+    conversion: Converting | None = None
+    """Set where the definition has a conversion webhook, which then does what `read` would."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
+from broker.chance import Chance
 from broker.clock import Clock
 from broker.supervision import Tasks
 from cluster.api.client import ApiClient
@@ -24,6 +25,7 @@ from cluster.api.resource import Resource
 from cluster.server.custom.making import Made, make
 from cluster.server.custom.names import accepted
 from cluster.server.verbs.deletion import CLEANUP_FINALIZER
+from cluster.server.webhooks.caller import Caller
 from cluster.store.entry import Change
 from cluster.store.store import Store
 
@@ -38,11 +40,16 @@ class Definitions:
         registry: Registry,
         client: ApiClient,
         *,
+        caller: Caller,
         clock: Clock,
+        chance: Chance,
         log: FilteringBoundLogger,
         on_change: Callable[[Resource, bool], None],
     ) -> None:
-        """`on_change` gets a resource, and whether it is served now or no longer."""
+        """`caller` reaches conversion webhooks. `on_change` gets a resource, and whether it is served now or
+        no longer."""
+        self._caller = caller
+        self._chance = chance
         self._on_change = on_change
         self._store = store
         self._registry = registry
@@ -166,7 +173,7 @@ class Definitions:
         if known is not None and known[0] == basis:
             return
         stored = [entry.object for entry in self._store.list(name)]
-        made = make(definition, stored)
+        made = make(definition, stored, self._caller, self._chance)
         self._replace(name, made, definition)
         self._served[name] = (basis, made)
 

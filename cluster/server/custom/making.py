@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.api.custom import Custom, ScalePaths
+from broker.chance import Chance
+from cluster.api.custom import Custom, Read, ScalePaths
 from cluster.api.custom.defaulting import put_defaults
 from cluster.api.custom.types import root_type
 from cluster.api.custom.validation import validator
@@ -15,6 +16,8 @@ from cluster.api.kinds import CUSTOM_RESOURCE_DEFINITIONS
 from cluster.api.objects import Object
 from cluster.api.resource import Resource
 from cluster.api.structure.compiling import decoder_of
+from cluster.server.custom.conversion import Conversion, ConversionWebhook
+from cluster.server.webhooks.caller import Caller
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +31,20 @@ _TERMINATING = ("delete", "deletecollection", "get", "list", "watch")
 """What a kind still knows while its definition goes."""
 
 
-def make(definition: Mapping[str, Any], stored: Iterable[Object]) -> list[Made]:
+def make(
+    definition: Mapping[str, Any], stored: Iterable[Object], caller: Caller, chance: Chance
+) -> list[Made]:
     """The served versions. `stored`: the objects that the store holds now, which may be older than the
     definition."""
     spec, names = definition["spec"], definition["status"]["acceptedNames"]
     objects = tuple(stored)
     terminating = "deletionTimestamp" in definition["metadata"]
+    conversion: Mapping[str, Any] = spec.get("conversion") or {}
+    webhook = None
+    if conversion.get("strategy") == "Webhook":
+        webhook = ConversionWebhook(conversion["webhook"], caller, chance)
     return [
-        _version(spec, names, version, objects, terminating)
+        _version(spec, names, version, objects, terminating, webhook)
         for version in spec["versions"]
         if version["served"] or version["storage"]
     ]
@@ -47,6 +56,7 @@ def _version(
     version: Mapping[str, Any],
     stored: tuple[Object, ...],
     terminating: bool,
+    webhook: ConversionWebhook | None,
 ) -> Made:
     subresources: Mapping[str, Any] = version.get("subresources") or {}
     resource = Resource(
@@ -63,6 +73,12 @@ def _version(
     )
     schema: Mapping[str, Any] = (version.get("schema") or {}).get("openAPIV3Schema") or {}
     type_ = root_type(schema)
+    read = _reader(resource, schema, type_)
+    conversion = None
+    if webhook is not None:
+        storage = next(each["name"] for each in spec["versions"] if each["storage"])
+        conversion = Conversion(resource, f"{spec['group']}/{storage}", read, webhook)
+    always = not version["storage"]
     custom = Custom(
         type=type_,
         schema=schema,
@@ -71,7 +87,8 @@ def _version(
         scale=_scale(subresources.get("scale")),
         selectable=tuple(f["jsonPath"].removeprefix(".") for f in version.get("selectableFields") or ()),
         deprecation=_deprecation(resource, version),
-        read=_reader(resource, schema, type_, stored, always=not version["storage"]),
+        read=read if webhook is None and (always or any(read(obj) != obj for obj in stored)) else None,
+        conversion=conversion,
     )
     return Made(resource=resource, custom=custom, storage=version["storage"])
 
@@ -97,9 +114,7 @@ def _deprecation(resource: Resource, version: Mapping[str, Any]) -> str:
     return said or f"{resource.api_version} {resource.kind} is deprecated"
 
 
-def _reader(
-    resource: Resource, schema: Mapping[str, Any], type_: Type, stored: tuple[Object, ...], *, always: bool
-) -> Callable[[Object], Object] | None:
+def _reader(resource: Resource, schema: Mapping[str, Any], type_: Type) -> Read:
     """New objects are stored as the storage version serves them, so reading needs work only for other
     versions, or if older objects would read differently now."""
     decode = decoder_of(type_)
@@ -110,4 +125,4 @@ def _reader(
         put_defaults(schema, view)
         return view
 
-    return read if always or any(read(obj) != obj for obj in stored) else None
+    return read

@@ -5,6 +5,7 @@ Divergence: audit annotations and the Audit action go nowhere, as there is no au
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from cluster.server.admission.request import Request, Setting
 from cluster.server.policy.authorizer import AuthorizerValue
 from cluster.server.webhooks.conditions import ConditionFailed, conditions_met
 from cluster.server.webhooks.matching import EXEMPT, matched_version, selected
-from cluster.server.webhooks.review import attributes_of, error_of
+from cluster.server.webhooks.review import attributes_of, error_of, objects_of
 
 POLICIES = VALIDATING_ADMISSION_POLICIES.qualified
 BINDINGS = VALIDATING_ADMISSION_POLICY_BINDINGS.qualified
@@ -42,7 +43,7 @@ class Policies:
         self._setting = setting
         self._make_authorizer = make_authorizer
 
-    def validate(self, request: Request) -> None:
+    async def validate(self, request: Request) -> None:
         """Raises for a denied write; warnings go into the call."""
         if request.qualified in EXEMPT:
             return
@@ -51,16 +52,18 @@ class Policies:
             binding = entry.object
             found = store.get(POLICIES, Key("", binding["spec"].get("policyName", "")))
             if found is not None:
-                self._apply(request, found.object, binding)
+                await self._apply(request, found.object, binding)
 
-    def _apply(self, request: Request, policy: Object, binding: Object) -> None:
+    async def _apply(self, request: Request, policy: Object, binding: Object) -> None:
         version = self.matched(request, policy["spec"].get("matchConstraints") or {})
         if version is None:
             return
         narrower = binding["spec"].get("matchResources")
         if narrower and not self.also_matched(request, narrower):
             return
-        for finding in self._findings(request, policy, binding, version):
+        scope = await self.scope(request, version)
+        parameters = functools.partial(self.parameters, request, policy["spec"], binding)
+        for finding in self._findings(policy, scope, parameters):
             self._act(request, policy, binding, finding)
 
     def matched(self, request: Request, wanted: Mapping[str, Any]) -> Resource | None:
@@ -80,15 +83,17 @@ class Policies:
         return selected(self._setting, request, wanted)
 
     def _findings(
-        self, request: Request, policy: Object, binding: Object, version: Resource
+        self,
+        policy: Object,
+        scope: Mapping[str, Any],
+        find_parameters: Callable[[], Sequence[Object | None]],
     ) -> Iterator[_Finding]:
         spec = policy["spec"]
         strict = spec.get("failurePolicy", "Fail") == "Fail"
-        scope = self.scope(request, version)
         try:
             if not conditions_met(spec.get("matchConditions") or (), scope):
                 return
-            parameters = self.parameters(request, spec, binding)
+            parameters = find_parameters()
         except (ConditionFailed, Misconfigured) as failure:
             if strict:
                 yield _Finding(str(failure))
@@ -96,13 +101,13 @@ class Policies:
         for params in parameters:
             yield from _broken(spec, {**scope, "params": params}, strict=strict)
 
-    def scope(self, request: Request, version: Resource) -> dict[str, Any]:
-        convert, store = self._setting.registry.convert, self._setting.store
+    async def scope(self, request: Request, version: Resource) -> dict[str, Any]:
+        store = self._setting.store
         namespace = store.get("namespaces", Key("", request.namespace)) if request.namespace else None
-        old = request.old
+        obj, old = await objects_of(self._setting, request, version)
         return {
-            "object": convert(request.object, version) if request.object else None,
-            "oldObject": convert(dict(old), version) if old is not None else None,
+            "object": obj,
+            "oldObject": old,
             "request": attributes_of(request, version),
             "params": None,
             "namespaceObject": None if namespace is None else namespace.object,

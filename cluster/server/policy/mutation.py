@@ -37,7 +37,7 @@ class MutatingPolicies:
         self._setting = setting
         self._policies = policies
 
-    def mutate(self, request: Request) -> None:
+    async def mutate(self, request: Request) -> None:
         """Changes `request.object`; raises for what fails and may not."""
         if request.qualified in EXEMPT or request.operation is Operation.DELETE:
             return
@@ -46,9 +46,9 @@ class MutatingPolicies:
             binding = entry.object
             found = store.get(MUTATING_POLICIES, Key("", binding["spec"].get("policyName", "")))
             if found is not None:
-                self._apply(request, found.object, binding)
+                await self._apply(request, found.object, binding)
 
-    def _apply(self, request: Request, policy: Object, binding: Object) -> None:
+    async def _apply(self, request: Request, policy: Object, binding: Object) -> None:
         spec = policy["spec"]
         version = self._policies.matched(request, spec.get("matchConstraints") or {})
         if version is None:
@@ -57,10 +57,12 @@ class MutatingPolicies:
         if narrower and not self._policies.also_matched(request, narrower):
             return
         try:
-            if not conditions_met(spec.get("matchConditions") or (), self._policies.scope(request, version)):
+            if not conditions_met(
+                spec.get("matchConditions") or (), await self._policies.scope(request, version)
+            ):
                 return
             for params in self._policies.parameters(request, spec, binding):
-                self._mutate(request, spec, params, version)
+                await self._mutate(request, spec, params, version)
         except (ApiError, CompileError, ConditionFailed, EvalError, ItemError, Misconfigured) as error:
             if spec.get("failurePolicy", "Fail") == "Ignore":
                 return
@@ -68,15 +70,15 @@ class MutatingPolicies:
             why = f"policy {names} denied request: {error}"
             raise forbidden(request.call.resource, request.name, why) from None
 
-    def _mutate(
+    async def _mutate(
         self, request: Request, spec: Object, params: Mapping[str, Any] | None, version: Resource
     ) -> None:
         budget = Budget(POLICY_BUDGET)
         for mutation in spec.get("mutations") or ():
-            scope = {**self._policies.scope(request, version), "params": params}
+            scope = {**await self._policies.scope(request, version), "params": params}
             scope["variables"] = lazy_variables(spec.get("variables") or (), scope, budget)
             changed = self._changed(mutation, scope, budget, version)
-            request.object = taken_in(self._setting, request, version, changed)
+            request.object = await taken_in(self._setting, request, version, changed)
 
     def _changed(
         self, mutation: Mapping[str, Any], scope: Mapping[str, Any], budget: Budget, version: Resource

@@ -22,7 +22,7 @@ from cluster.server.admission.request import Setting
 from cluster.server.admission.table import MUTATING, VALIDATING
 from cluster.server.allocate import ServiceAllocator
 from cluster.server.call import Call, DeleteOptions, ListOptions, WatchOptions
-from cluster.server.verbs import deletion, patching, reading, subresources, watching, writing
+from cluster.server.verbs import converting, deletion, patching, reading, subresources, watching, writing
 from cluster.server.verbs.environment import Computed, Environment, Reviewer, SubresourceHook
 from cluster.server.verbs.reading import Listing
 from cluster.server.watch import Watch, WatchHub
@@ -79,10 +79,14 @@ class Verbs:
         return await reading.get(self.environment, call, revision)
 
     async def list(self, call: Call, options: ListOptions) -> Listing:
+        if (conversion := self.environment.conversion(call.resource)) is not None:
+            return await converting.list_objects(self.environment, conversion, call, options)
         return await reading.list_objects(self.environment, call, options)
 
     async def watch(self, call: Call, options: WatchOptions) -> Watch:
         """An open watch: iterate over batches of events, and close it."""
+        if (conversion := self.environment.conversion(call.resource)) is not None:
+            return await converting.open_watch(self.environment, self.hub, conversion, call, options)
         return await watching.open_watch(self.environment, self.hub, call, options)
 
     async def create(self, call: Call, body: Object) -> Entry:
@@ -105,6 +109,10 @@ class Verbs:
     async def delete_collection(
         self, call: Call, options: ListOptions, deletion_options: DeleteOptions
     ) -> Listing:
+        if (conversion := self.environment.conversion(call.resource)) is not None:
+            return await converting.delete_collection(
+                self.environment, conversion, call, options, deletion_options
+            )
         return await deletion.delete_collection(self.environment, call, options, deletion_options)
 
     def close(self) -> None:

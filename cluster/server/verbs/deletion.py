@@ -18,7 +18,7 @@ from cluster.server.call import Call, DeleteOptions, ListOptions
 from cluster.server.strategy import Strategy
 from cluster.server.verbs.environment import Environment
 from cluster.server.verbs.reading import Listing, select
-from cluster.server.verbs.writing import ends_with, overloaded, served
+from cluster.server.verbs.writing import ends_with, overloaded, served, shown
 from cluster.store.entry import Entry
 from cluster.store.store import Overloaded
 
@@ -49,7 +49,7 @@ async def delete(env: Environment, call: Call, options: DeleteOptions) -> Entry:
         await env.store.durable(outcome.entry.revision)
     if outcome.gone and not strategy.returns_deleted:
         return Entry(strategy.qualified, key, _success(strategy, current), outcome.entry.revision)
-    return served(env, call, outcome.entry)
+    return await shown(env, call, outcome.entry)
 
 
 async def delete_collection(
@@ -80,6 +80,7 @@ async def delete_collection(
 async def _admit(
     env: Environment, call: Call, strategy: Strategy, current: Entry, options: DeleteOptions
 ) -> None:
+    old = current if strategy.kind is None else await shown(env, call, current)
     request = Request(
         operation=Operation.DELETE,
         call=call,
@@ -89,7 +90,7 @@ async def _admit(
         namespace=current.key.namespace,
         name=current.key.name,
         object={},
-        old=current.object,
+        old=old.object,
         options=options.body,
     )
     env.admission.mutate(request)

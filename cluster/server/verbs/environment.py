@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from broker.chance import Chance
 from broker.clock import Clock
 from cluster.api import kinds
+from cluster.api.custom import Converting
 from cluster.api.objects import Object
 from cluster.api.registry import Registry
 from cluster.api.resource import Resource
@@ -48,7 +49,7 @@ class Environment:
     _generation: int = -1
 
     def strategy(self, resource: Resource) -> Strategy:
-        """The strategy of the stored view of `resource`."""
+        """The strategy of the stored view of `resource`; of `resource` itself, if it is a custom kind's."""
         if self._generation != self.registry.generation:
             self._strategies.clear()
             self._generation = self.registry.generation
@@ -58,7 +59,8 @@ class Environment:
             stored = self.registry.storage_of(resource)
             custom = (stored.group, stored.plural) not in _BUILT_IN
             kind = self.registry.custom_of(resource)
-            found = self._strategies[key] = strategy_of(stored, custom=custom, kind=kind)
+            seen = stored if kind is None else resource
+            found = self._strategies[key] = strategy_of(seen, stored=stored, custom=custom, kind=kind)
         return found
 
     def view(self, resource: Resource) -> View | None:
@@ -69,3 +71,9 @@ class Environment:
         if strategy.resource is resource:
             return None
         return lambda obj: self.registry.convert(obj, resource)
+
+    def conversion(self, resource: Resource) -> Converting | None:
+        """Where a webhook converts: then `view` gives None, and what the store holds is not yet what is
+        shown."""
+        kind = self.strategy(resource).kind
+        return None if kind is None else kind.conversion

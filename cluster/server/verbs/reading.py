@@ -22,7 +22,7 @@ from cluster.api.resource import Resource
 from cluster.api.selectors import LabelSelector, SelectorError, check_fields, parse_fields, parse_labels
 from cluster.server.call import Call, ListOptions
 from cluster.server.verbs.environment import Environment
-from cluster.server.verbs.writing import served
+from cluster.server.verbs.writing import served, shown
 from cluster.store.entry import Entry
 from cluster.store.history import Compacted
 
@@ -52,7 +52,7 @@ async def get(env: Environment, call: Call, revision: str = "") -> Entry:
     if entry.revision > env.store.durable_revision:
         await env.store.durable(entry.revision)
     _check_not_future(env, _revision_of(revision))
-    return served(env, call, entry)
+    return await shown(env, call, entry)
 
 
 async def list_objects(env: Environment, call: Call, options: ListOptions) -> Listing:

@@ -86,7 +86,7 @@ async def create_object(env: Environment, call: Call, obj: Object, *, tracked: b
         raise errors.invalid(strategy.resource, obj["metadata"].get("name", ""), causes)
     entry = await _store_new(env, request, strategy, generated)
     call.created = True
-    return served(env, call, entry)
+    return await shown(env, call, entry)
 
 
 async def _default_account(env: Environment, request: Request) -> None:
@@ -121,6 +121,8 @@ async def _store_new(env: Environment, request: Request, strategy: Strategy, gen
     if env.admission.validating_webhooks is not None:
         await env.admission.validating_webhooks(request)
     env.admission.validate(request)
+    if strategy.kind is not None:
+        obj = await _stored_form(env, strategy, obj)
     if call.dry_run:
         return Entry(strategy.qualified, key, obj, 0)
     try:
@@ -173,8 +175,7 @@ async def replace(env: Environment, call: Call, change: Change, *, tracked: bool
         current = env.store.get(strategy.qualified, key)
         if current is None:
             raise errors.not_found(strategy.resource, call.name)
-        read = env.view(call.resource)
-        view = current.object if read is None else read(current.object)
+        view = (await shown(env, call, current)).object
         new = change(view)
         check_versions(strategy.resource, key.namespace, new["metadata"], current.object["metadata"])
         request = _prepared(env, call, strategy, new, view, current, tracked)
@@ -184,7 +185,7 @@ async def replace(env: Environment, call: Call, change: Change, *, tracked: bool
             entry = await _store_update(env, request, strategy, current)
         except Stale:
             continue
-        return served(env, call, entry)
+        return await shown(env, call, entry)
     raise errors.conflict(strategy.resource, call.name)
 
 
@@ -209,18 +210,20 @@ def _prepared(
     if not tracked:
         schema.track(env, call, strategy, new, view)
     new = env.registry.convert(new, strategy.resource)
-    request = _request(Operation.UPDATE, call, strategy, new, current.object)
+    old = current.object if strategy.kind is None else view
+    request = _request(Operation.UPDATE, call, strategy, new, old)
     env.admission.mutate(request)
     return request
 
 
 async def _store_update(env: Environment, request: Request, strategy: Strategy, current: Entry) -> Entry:
-    call, new, old = request.call, request.object, current.object
+    call, new, old = request.call, request.object, request.old
+    assert old is not None
     if strategy.allocates and not call.subresource:
         env.services.allocate(new, old)
     if strategy.prepare_update is not None and not call.subresource:
         strategy.prepare_update(new, old)
-    if new == old:
+    if new == current.object:
         await env.store.durable(current.revision)
         return current
     if strategy.generation and call.subresource != "status" and grown_generation(strategy, new, old):
@@ -230,6 +233,11 @@ async def _store_update(env: Environment, request: Request, strategy: Strategy, 
     if env.admission.validating_webhooks is not None:
         await env.admission.validating_webhooks(request)
     env.admission.validate(request)
+    if strategy.kind is not None:
+        new = await _stored_form(env, strategy, new)
+        if new == current.object:
+            await env.store.durable(current.revision)
+            return current
     if call.dry_run:
         return Entry(strategy.qualified, current.key, new, current.revision)
     try:
@@ -252,6 +260,25 @@ def ends_with(new: Mapping[str, Any]) -> bool:
         and not metadata.get("deletionGracePeriodSeconds")
         and not (new["kind"] == "Namespace" and new.get("spec", {}).get("finalizers"))
     )
+
+
+async def _stored_form(env: Environment, strategy: Strategy, obj: Object) -> Object:
+    """A custom object in the storage version."""
+    if strategy.kind is not None and strategy.kind.conversion is not None:
+        return await strategy.kind.conversion.stored(obj)
+    return env.registry.convert(obj, strategy.stored)
+
+
+async def shown(env: Environment, call: Call, entry: Entry) -> Entry:
+    """The entry in the version that the call asked in, also where a webhook has to convert it."""
+    kind = env.strategy(call.resource).kind
+    if kind is None or kind.conversion is None or entry.object["kind"] != call.resource.kind:
+        return served(env, call, entry)
+    if call.dry_run:  # what would be stored: not to be remembered
+        view = (await kind.conversion.served([entry.object]))[0]
+        return Entry(entry.qualified, entry.key, view, entry.revision)
+    converted: Entry = (await kind.conversion.entries([entry]))[0]
+    return converted
 
 
 def served(env: Environment, call: Call, entry: Entry) -> Entry:

@@ -22,12 +22,14 @@ from cluster.api.objects import Object, copy_of
 from cluster.api.patch import json_patch
 from cluster.api.resource import Resource
 from cluster.server.admission.request import Operation, Request, Setting
+from cluster.server.custom.conversion import in_version
 from cluster.server.webhooks.caller import Caller, CallFailed
 from cluster.server.webhooks.conditions import ConditionFailed, conditions_met
 from cluster.server.webhooks.matching import EXEMPT, matched_version, selected
 from cluster.server.webhooks.review import (
     BadAnswer,
     attributes_of,
+    objects_of,
     patch_of,
     refusal,
     response_of,
@@ -63,7 +65,7 @@ class Webhooks:
         asked: list[tuple[_Wanted, int]] = []
         changes = 0
         for hook in self._hooks(MUTATING):
-            wanted = self._wanted(request, hook)
+            wanted = await self._wanted(request, hook)
             if wanted is None:
                 continue
             if await self._mutate_once(request, wanted):
@@ -77,22 +79,21 @@ class Webhooks:
         if request.qualified in EXEMPT:
             return
         for hook in self._hooks(VALIDATING):
-            wanted = self._wanted(request, hook)
+            wanted = await self._wanted(request, hook)
             if wanted is not None:
                 await self._ask(request, wanted)
 
-    def _wanted(self, request: Request, hook: Mapping[str, Any]) -> _Wanted | None:
+    async def _wanted(self, request: Request, hook: Mapping[str, Any]) -> _Wanted | None:
         equivalent = hook.get("matchPolicy", "Equivalent") == "Equivalent"
         version = matched_version(self._setting, request, hook.get("rules") or (), equivalent=equivalent)
         if version is None or not selected(self._setting, request, hook):
             return None
         conditions = hook.get("matchConditions")
         if conditions:
-            convert = self._setting.registry.convert
-            old = request.old
+            obj, old = await objects_of(self._setting, request, version)
             variables = {
-                "object": convert(request.object, version) if request.object else None,
-                "oldObject": convert(dict(old), version) if old is not None else None,
+                "object": obj,
+                "oldObject": old,
                 "request": attributes_of(request, version),
                 "authorizer": None,
             }
@@ -118,15 +119,17 @@ class Webhooks:
         if patch is None:
             return False
         before = request.object
-        shown = self._setting.registry.convert(before, wanted.version)
-        request.object = taken_in(self._setting, request, wanted.version, json_patch(copy_of(shown), patch))
+        shown = await in_version(self._setting.registry, before, wanted.version)
+        request.object = await taken_in(
+            self._setting, request, wanted.version, json_patch(copy_of(shown), patch)
+        )
         return request.object != before
 
     async def _ask(self, request: Request, wanted: _Wanted) -> Mapping[str, Any] | None:
         """The response of an allowing webhook; None for one that failed and may. Raises ApiError."""
         hook, name = wanted.hook, wanted.hook["name"]
         uid = self._setting.chance.uuid()
-        review = review_of(self._setting, request, wanted.version, uid)
+        review = await review_of(self._setting, request, wanted.version, uid)
         try:
             answer = await self._caller.post(
                 hook["clientConfig"], review, hook.get("timeoutSeconds", _TIMEOUT_S)
@@ -150,13 +153,13 @@ class Webhooks:
         raise _internal(message)
 
 
-def taken_in(setting: Setting, request: Request, version: Resource, patched: Object) -> Object:
+async def taken_in(setting: Setting, request: Request, version: Resource, patched: Object) -> Object:
     """What somebody else made of the object, in the form in which it is stored."""
     custom = setting.registry.custom_of(version)
     type_ = None if custom is None else custom.type
     obj = structure.decode(version, patched, "Ignore", type_=type_)[0]
     defaults.apply(version, obj, type_)
-    return setting.registry.convert(obj, request.resource)
+    return await in_version(setting.registry, obj, request.resource)
 
 
 def _internal(message: str) -> ApiError:

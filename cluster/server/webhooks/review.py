@@ -12,6 +12,7 @@ from cluster.api.errors import ApiError
 from cluster.api.objects import Object
 from cluster.api.resource import Resource
 from cluster.server.admission.request import Operation, Request, Setting
+from cluster.server.custom.conversion import in_version
 
 _OPTIONS = {
     Operation.CREATE: "CreateOptions",
@@ -45,19 +46,27 @@ def attributes_of(request: Request, version: Resource) -> Object:
     return made
 
 
-def review_of(setting: Setting, request: Request, version: Resource, uid: str) -> Object:
-    convert = setting.registry.convert
-    old = request.old
+async def review_of(setting: Setting, request: Request, version: Resource, uid: str) -> Object:
+    obj, old = await objects_of(setting, request, version)
     return {
         "kind": "AdmissionReview",
         "apiVersion": "admission.k8s.io/v1",
         "request": {
             "uid": uid,
             **attributes_of(request, version),
-            "object": convert(request.object, version) if request.object else None,
-            "oldObject": convert(dict(old), version) if old is not None else None,
+            "object": obj,
+            "oldObject": old,
         },
     }
+
+
+async def objects_of(
+    setting: Setting, request: Request, version: Resource
+) -> tuple[Object | None, Object | None]:
+    """The new and the old object in the version that somebody wants to see."""
+    obj = await in_version(setting.registry, request.object, version) if request.object else None
+    old = await in_version(setting.registry, dict(request.old), version) if request.old is not None else None
+    return obj, old
 
 
 def _kind(resource: Resource) -> dict[str, str]:
