@@ -7,9 +7,9 @@ when they know their addresses; what the control plane tells all alike comes fro
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address, IPv4Network
 from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
@@ -19,12 +19,13 @@ from agents.routed import RoutedNetwork
 from agents.services.dns import SERVICE as DNS_SERVICE
 from agents.services.dns import DnsServer
 from agents.services.frontends import Frontends
+from agents.services.health import HealthChecks
 from agents.services.ingress import IngressProxy
 from agents.services.names import Names
-from agents.services.podnetwork import PodNetwork
-from agents.services.policy import KIND as TRAFFIC_RULES
+from agents.services.podnetwork import Dropped, PodNetwork
 from agents.services.policy import Policies
 from agents.services.table import Address, Entry, Frontend, ServiceTable
+from agents.services.whereabouts import Whereabouts
 from broker.supervision import Tasks
 from cluster.api.objects import Key, Object
 
@@ -46,20 +47,20 @@ class Dataplane:
         """`routes`: sets the ways to other nodes' pods; None where all are in one network anyway."""
         self._routes = routes
         self._ways: dict[str, tuple[str, str]] = {}
+        self._where = Whereabouts(apart=routes is not None)
         self.plain = network
         self.network = PodNetwork(network, self)
         """For the pods of this process, their probes and their hooks."""
         self._tasks = Tasks()
-        self._nodes: dict[str, tuple[str, IPv4Network]] = {}
-        self._teller = ""
         self._closed = False
-        self.table = ServiceTable(self._node_of)
+        self.table = ServiceTable(self._where, lambda: asyncio.get_running_loop().time())
         self.policies = Policies()
         self.names = Names(self.table)
         """Who wants to look up a name without asking over the network."""
-        self._dns = DnsServer(network, self.names, self._tasks, log)
+        self._dns = DnsServer(network, self.names, self.permits, self._tasks, log)
         self._ingress = IngressProxy(network, self.table, self._tasks, log)
-        self._frontends = Frontends(network, self._route, self._tasks, log)
+        self._frontends = Frontends(network, self._route, self.table.serves, self._tasks, log)
+        self._health = HealthChecks(network, self.table, self._where, self._tasks, log)
 
     # --- what is known
 
@@ -68,10 +69,8 @@ class Dataplane:
         taken the kernel's routes away."""
         for name in self._ways:
             self._set_route(name)
-        if self._nodes.get(node) == (ip, IPv4Network(pod_cidr)):
+        if not self._where.join(node, ip, pod_cidr):
             return
-        self._nodes[node] = (ip, IPv4Network(pod_cidr))
-        self._teller = self._teller or node
         self.policies.exempt[ip] = None
         for key in self.table.services():
             self._refresh(key)
@@ -101,11 +100,10 @@ class Dataplane:
                     ingress = True
                 case "NodeRoute":
                     self._learn_route(name, obj)
-                case _ if kind == TRAFFIC_RULES:
-                    if obj is None:
-                        self.policies.drop(key)
-                    else:
-                        self.policies.put(obj)
+                case "NodeZone":
+                    self._where.set_zone(name, obj["zone"] if obj is not None else "")
+                case "TrafficRules" | "PodSet":
+                    self.policies.take(kind, key, obj)
         for key in services:
             self._refresh(key)
         if ingress:
@@ -116,6 +114,7 @@ class Dataplane:
         before = self._ways.pop(name, None)
         if obj is not None:
             self._ways[name] = (obj["podCIDR"], obj["address"])
+        self._where.learn(name, obj["podCIDR"] if obj is not None else "")
         if before is not None and self._ways.get(name, ("", ""))[0] != before[0] and self._routes is not None:
             self._routes.route(before[0], "")
         if obj is not None:
@@ -124,28 +123,20 @@ class Dataplane:
     def _set_route(self, name: str) -> None:
         pod_cidr, address = self._ways[name]
         self.policies.exempt[address] = None
-        if self._routes is not None and name not in self._nodes:
+        if self._routes is not None and not self._where.is_here(name):
             self._routes.route(pod_cidr, address)
 
     def _refresh(self, key: Key) -> None:
         if key == DNS_SERVICE and self._is_dns(self.table.service(key)):
             return
-        ips = [ip for ip, _ in self._nodes.values()]
-        self._frontends.want(key, self.table.frontends(key, ips))
+        self._frontends.want(key, self.table.frontends(key))
+        self._health.want(key)
 
     def _is_dns(self, service: Object | None) -> bool:
         """Serves DNS where the kube-dns Service stands for the agents' own server."""
         ours = service is not None and not service["spec"].get("selector")
         self._dns.serve_at(service["spec"].get("clusterIP", "") if service is not None and ours else "")
         return ours
-
-    def _node_of(self, ip: str) -> str:
-        if ip:
-            address = IPv4Address(ip)
-            for name, (own, cidr) in self._nodes.items():
-                if ip == own or address in cidr:
-                    return name
-        return self._teller
 
     # --- connections
 
@@ -155,6 +146,8 @@ class Dataplane:
             return ip, port
         backend = self.table.pick(frontend, source)
         if backend is None:
+            if self.table.drops(frontend):
+                raise Dropped
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
         return backend.ip, backend.port
 
@@ -172,6 +165,7 @@ class Dataplane:
         await self._frontends.close()
         await self._tasks.close()
         await self._dns.close()
+        await self._health.close()
         await self._ingress.close()
 
     async def failed(self) -> None:

@@ -4,12 +4,16 @@ All agents of a machine listen at the same address (SO_REUSEPORT, as for Service
 answers from what it knows itself. It is only there while the kube-dns Service has no selector: with one, its
 pods are the DNS. Where port 53 may not be bound the usual rule holds (`agents.loopback`): 60053.
 
+A NetworkPolicy that keeps a pod from the DNS pods (labels k8s-app=kube-dns in kube-system) keeps it from
+this server.
+
 Divergence: names outside the cluster are refused, there is no forwarding.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from structlog.typing import FilteringBoundLogger
@@ -28,10 +32,22 @@ PLAIN_UDP_BYTES = 512
 IDLE_S = 30.0
 
 
+Permits = Callable[[str, str, str, int], bool]
+"""Of source, target, protocol and port."""
+
+
 class DnsServer:
-    def __init__(self, network: Network, names: Names, tasks: Tasks, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        network: Network,
+        names: Names,
+        permits: Permits,
+        tasks: Tasks,
+        log: FilteringBoundLogger,
+    ) -> None:
         self._network = network
         self._names = names
+        self._permits = permits
         self._tasks = tasks
         self._log = log
         self._ip = ""
@@ -71,11 +87,17 @@ class DnsServer:
     # --- questions
 
     def _take(self, data: bytes, client: tuple[str, int]) -> None:
+        if not self._permits(client[0], self._ip, "UDP", PORT):
+            return
         answer = self.respond(data, limit=True)
         if answer and self._udp is not None:
             self._udp.send(answer, client)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = writer.get_extra_info("peername")
+        if not self._permits(str(peer[0]) if peer else "", self._ip, "TCP", PORT):
+            writer.transport.abort()
+            return
         try:
             while True:
                 async with asyncio.timeout(IDLE_S):

@@ -38,13 +38,19 @@ CONNECT_S = 10.0
 Route = Callable[[Frontend, str], tuple[str, int] | None]
 """The endpoint for a connection of this client; None breaks it."""
 
+Serves = Callable[[Frontend, tuple[str, int]], bool]
+"""Whether this is still an endpoint."""
+
 
 class Frontends:
     """`wanted` is set from outside, by owner; `settle` makes the machine agree."""
 
-    def __init__(self, network: Network, route: Route, tasks: Tasks, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, network: Network, route: Route, serves: Serves, tasks: Tasks, log: FilteringBoundLogger
+    ) -> None:
         self._network = network
         self._route = route
+        self._serves = serves
         self._tasks = tasks
         self._log = log
         self._wanted: dict[Address, Frontend] = {}
@@ -119,7 +125,11 @@ class Frontends:
         shared = not (frontend.entry is Entry.NODE_PORT and address.ip == LOCALHOST)
         try:
             if address.protocol == "UDP":
-                udp = UdpFrontend(self._network, lambda client: self._target(address, client))
+                udp = UdpFrontend(
+                    self._network,
+                    lambda client: self._target(address, client),
+                    lambda target: self._still(address, target),
+                )
                 self._open[address] = await udp.open(address, shared)
             else:
                 self._open[address] = await self._network.listen(
@@ -158,11 +168,17 @@ class Frontends:
         frontend = self._wanted.get(address)
         return self._route(frontend, client) if frontend is not None else None
 
+    def _still(self, address: Address, target: tuple[str, int]) -> bool:
+        frontend = self._wanted.get(address)
+        return frontend is not None and self._serves(frontend, target)
+
     async def _serve(
         self, address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         peer = writer.get_extra_info("peername")
         client = str(peer[0]) if peer else ""
+        if client == address.ip:
+            client = ""  # from this node: the kernel chose the Service's address, where no answer returns
         target = self._target(address, client)
         if target is None:
             writer.transport.abort()

@@ -16,11 +16,16 @@ from typing import Protocol
 from agents.network import DatagramHandler, Datagrams, Listener, Network, StreamHandler
 
 
+class Dropped(Exception):
+    """Nobody ever answers this connection."""
+
+
 class Traffic(Protocol):
     """What decides about connections."""
 
     def resolve(self, source: str, ip: str, port: int) -> tuple[str, int]:
-        """Where a connection really goes. Raises ConnectionRefusedError for a Service without endpoints."""
+        """Where a connection really goes. Raises ConnectionRefusedError for a Service without endpoints,
+        Dropped where the Service has some, but none for this client."""
 
     def permits(self, source: str, target: str, protocol: str, port: int) -> bool: ...
 
@@ -68,7 +73,11 @@ class PodNetwork:
     async def connect(
         self, ip: str, port: int, *, source_ip: str = ""
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        ip, port = self._traffic.resolve(source_ip, ip, port)
-        if not self._traffic.permits(source_ip, ip, "TCP", port):
+        try:
+            ip, port = self._traffic.resolve(source_ip, ip, port)
+            answered = self._traffic.permits(source_ip, ip, "TCP", port)
+        except Dropped:
+            answered = False
+        if not answered:
             await asyncio.get_running_loop().create_future()
         return await self._inner.connect(ip, port, source_ip=source_ip)

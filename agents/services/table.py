@@ -1,29 +1,31 @@
 """What kube-proxy knows: Services and their endpoints, and who may get a connection.
 
 Pure bookkeeping. Objects come in as they change; what follows from them (a Service's frontends, its
-backends) is worked out when somebody asks and kept until the Service or one of its slices changes, so an
-endpoint that comes or goes costs nothing before the next connection.
+endpoints, see `choices`) is worked out when somebody asks and kept until the Service or one of its slices
+changes, so an endpoint that comes or goes costs nothing before the next connection.
 
-Ready endpoints get connections; where there is none, those that still serve while they terminate. Cluster
-traffic goes round robin. Session affinity picks by rendezvous hashing of the client's address: every
-agent on a machine gives the same client the same endpoint without telling the others.
-
-Divergence: affinity has no time-out, and a share of the clients moves when an endpoint is added.
+Cluster traffic goes round robin, that of Services with session affinity by `affinity`. The policies that
+keep traffic on a node mean the client's node for cluster IPs and the node that was asked for all others;
+what pods send to the latter goes to any endpoint, since it never left the cluster.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address, ip_network
 
+from agents.services.affinity import Affinity
+from agents.services.choices import Backend, Choices, anyone, choices_of, is_ready
+from agents.services.whereabouts import Whereabouts
 from cluster.api.objects import Key, Object, key_of
 
 SERVICE_NAME = "kubernetes.io/service-name"
 PROXY_NAME = "service.kubernetes.io/service-proxy-name"
 LOCALHOST = "127.0.0.1"
+AFFINITY_S = 10800
+"""Of Services that don't say how long; the API's default."""
 
 
 class Entry(Enum):
@@ -56,23 +58,17 @@ class Frontend:
     """There is no endpoint: nobody listens."""
 
 
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """One endpoint of one port of a Service."""
-
-    ip: str
-    port: int
-    node: str
-
-
 class ServiceTable:
-    """`node_of`: the node that a client's address belongs to, empty where nobody knows."""
+    """`now` in seconds, for the time-outs of session affinity."""
 
-    def __init__(self, node_of: Callable[[str], str]) -> None:
-        self._node_of = node_of
+    def __init__(self, where: Whereabouts, now: Callable[[], float]) -> None:
+        self._where = where
+        self._affinity = Affinity(now, where.sees_all_of)
         self._services: dict[Key, Object] = {}
         self._slices: dict[Key, dict[str, Object]] = {}
-        self._backends: dict[tuple[Key, str, str], list[Backend]] = {}
+        self._owner: dict[tuple[str, str], Key] = {}
+        """The Service of each slice, by the slice's namespace and name."""
+        self._choices: dict[Key, dict[tuple[str, str], Choices]] = {}
         self._turns: dict[tuple[Key, str, str], int] = {}
 
     # --- what comes in
@@ -87,29 +83,32 @@ class ServiceTable:
         self._forget(key)
 
     def set_slice(self, piece: Object) -> Key | None:
-        """The Service that it belongs to."""
+        """The Service that it belongs to, or belonged to."""
         meta = piece["metadata"]
         name = (meta.get("labels") or {}).get(SERVICE_NAME)
+        former = self._owner.get((meta["namespace"], meta["name"]))
+        if former is not None and former.name != name:
+            self.drop_slice(meta["namespace"], meta["name"])
         if not name:
-            return None
+            return former
         key = Key(meta["namespace"], name)
         self._slices.setdefault(key, {})[meta["name"]] = piece
+        self._owner[meta["namespace"], meta["name"]] = key
         self._forget(key)
         return key
 
     def drop_slice(self, namespace: str, name: str) -> Key | None:
-        for key, pieces in self._slices.items():
-            if key.namespace == namespace and name in pieces:
-                del pieces[name]
-                if not pieces:
-                    del self._slices[key]
-                self._forget(key)
-                return key
-        return None
+        key = self._owner.pop((namespace, name), None)
+        if key is not None:
+            pieces = self._slices[key]
+            del pieces[name]
+            if not pieces:
+                del self._slices[key]
+            self._forget(key)
+        return key
 
     def _forget(self, key: Key) -> None:
-        for known in [known for known in self._backends if known[0] == key]:
-            del self._backends[known]
+        self._choices.pop(key, None)
 
     # --- what follows
 
@@ -122,7 +121,7 @@ class ServiceTable:
     def slices(self, key: Key) -> Iterable[Object]:
         return self._slices.get(key, {}).values()
 
-    def frontends(self, key: Key, node_ips: Sequence[str]) -> list[Frontend]:
+    def frontends(self, key: Key) -> list[Frontend]:
         """Where connections to this Service are taken; ports without any endpoint refuse them."""
         service = self._services.get(key)
         if service is None or not _is_proxied(service):
@@ -132,17 +131,32 @@ class ServiceTable:
             name, protocol = port.get("name", ""), port.get("protocol", "TCP")
             if protocol == "SCTP":
                 continue
-            refuses = not _anyone(self.slices(key), name, protocol)
-            for entry, ip, number in _entries(service, port, node_ips):
+            nobody = not anyone(self.slices(key), name, protocol)
+            for entry, ip, number in _entries(service, port, self._where.node_ips):
+                refuses = nobody
+                if not nobody and _stays_local(service["spec"], entry):
+                    here = self._where.nodes_at(ip)
+                    refuses = not anyone(self.slices(key), name, protocol, here)
                 found.append(Frontend(Address(protocol, ip, number), key, name, entry, refuses))
         return found
 
-    def backends(self, key: Key, port_name: str, protocol: str) -> list[Backend]:
+    def local_endpoints(self, key: Key, node_ip: str) -> int:
+        """How many ready pods of the Service the node has."""
+        here = self._where.nodes_at(node_ip)
+        found = {
+            endpoint["addresses"][0]
+            for piece in self.slices(key)
+            for endpoint in piece.get("endpoints") or ()
+            if endpoint.get("nodeName") in here and is_ready(endpoint)
+        }
+        return len(found)
+
+    def choices(self, key: Key, port_name: str, protocol: str) -> Choices:
         """All endpoints that connections may go to now."""
-        identity = (key, port_name, protocol)
-        known = self._backends.get(identity)
+        of_service = self._choices.setdefault(key, {})
+        known = of_service.get((port_name, protocol))
         if known is None:
-            known = self._backends[identity] = _backends(self.slices(key), port_name, protocol)
+            known = of_service[port_name, protocol] = choices_of(self.slices(key), port_name, protocol)
         return known
 
     def pick(self, frontend: Frontend, client: str) -> Backend | None:
@@ -150,19 +164,44 @@ class ServiceTable:
         service = self._services.get(frontend.service)
         if service is None or not _lets_in(service, frontend.entry, client):
             return None
-        protocol = frontend.address.protocol
-        backends = self.backends(frontend.service, frontend.port_name, protocol)
-        if _stays_local(service["spec"], frontend.entry):
-            here = self._node_of(client if frontend.entry is Entry.CLUSTER_IP else frontend.address.ip)
-            backends = [backend for backend in backends if backend.node == here]
+        spec, protocol = service["spec"], frontend.address.protocol
+        choices = self.choices(frontend.service, frontend.port_name, protocol)
+        backends = self._candidates(spec, choices, frontend, client)
         if not backends:
             return None
-        if service["spec"].get("sessionAffinity") == "ClientIP":
-            return max(backends, key=lambda backend: _rank(client, backend))
         identity = (frontend.service, frontend.port_name, protocol)
+        if spec.get("sessionAffinity") == "ClientIP":
+            return self._affinity.choose(identity, client, backends, _affinity_s(spec))
         turn = self._turns.get(identity, 0)
         self._turns[identity] = turn + 1
         return backends[turn % len(backends)]
+
+    def drops(self, frontend: Frontend) -> bool:
+        """Whether a connection that has no endpoint is dropped and not refused: others may have one."""
+        return bool(self.choices(frontend.service, frontend.port_name, frontend.address.protocol).every)
+
+    def serves(self, frontend: Frontend, target: tuple[str, int]) -> bool:
+        """Whether the target is still an endpoint."""
+        choices = self.choices(frontend.service, frontend.port_name, frontend.address.protocol)
+        return target in choices.targets
+
+    def _candidates(
+        self, spec: Mapping[str, object], choices: Choices, frontend: Frontend, client: str
+    ) -> Sequence[Backend]:
+        inward = frontend.entry is Entry.CLUSTER_IP
+        if _stays_local(spec, frontend.entry) and (inward or not self._where.is_pod(client)):
+            return choices.on(self._where.nodes_at(client if inward else frontend.address.ip))
+        if not choices.hinted:
+            return choices.every
+        nodes = self._where.nodes_at(client)
+        node = next(iter(nodes), "")
+        return choices.near(node, self._where.zone_of(node))
+
+
+def _affinity_s(spec: Mapping[str, object]) -> float:
+    config = spec.get("sessionAffinityConfig")
+    seconds = ((config if isinstance(config, dict) else {}).get("clientIP") or {}).get("timeoutSeconds")
+    return float(seconds or AFFINITY_S)
 
 
 def _is_proxied(service: Object) -> bool:
@@ -186,47 +225,6 @@ def _entries(service: Object, port: Object, node_ips: Sequence[str]) -> Iterable
             yield Entry.NODE_PORT, ip, port["nodePort"]
 
 
-def _anyone(slices: Iterable[Object], port_name: str, protocol: str) -> bool:
-    """Whether `_backends` would find any: after most changes the first endpoint tells."""
-    return any(
-        _serves(endpoint)
-        for piece in slices
-        if piece.get("addressType") == "IPv4"
-        for port in piece.get("ports") or ()
-        if (port.get("name") or "") == port_name and port.get("protocol", "TCP") == protocol
-        for endpoint in piece.get("endpoints") or ()
-    )
-
-
-def _serves(endpoint: Object) -> bool:
-    conditions = endpoint.get("conditions") or {}
-    if conditions.get("ready") is not False:
-        return True
-    return bool(conditions.get("serving") and conditions.get("terminating"))
-
-
-def _backends(slices: Iterable[Object], port_name: str, protocol: str) -> list[Backend]:
-    ready: dict[Backend, None] = {}
-    leaving: dict[Backend, None] = {}
-    for piece in slices:
-        if piece.get("addressType") != "IPv4":
-            continue
-        for port in piece.get("ports") or ():
-            if (port.get("name") or "") == port_name and port.get("protocol", "TCP") == protocol:
-                for endpoint in piece.get("endpoints") or ():
-                    _sort_in(endpoint, port.get("port") or 0, ready, leaving)
-    return list(ready or leaving)
-
-
-def _sort_in(endpoint: Object, port: int, ready: dict[Backend, None], leaving: dict[Backend, None]) -> None:
-    conditions = endpoint.get("conditions") or {}
-    backend = Backend(endpoint["addresses"][0], port, endpoint.get("nodeName") or "")
-    if conditions.get("ready") is not False:
-        ready[backend] = None
-    elif conditions.get("serving") and conditions.get("terminating"):
-        leaving[backend] = None
-
-
 def _stays_local(spec: Mapping[str, object], entry: Entry) -> bool:
     policy = "internalTrafficPolicy" if entry is Entry.CLUSTER_IP else "externalTrafficPolicy"
     return spec.get(policy) == "Local"
@@ -238,7 +236,3 @@ def _lets_in(service: Object, entry: Entry, client: str) -> bool:
         return True
     address = ip_address(client)
     return any(address in ip_network(text.strip(), strict=False) for text in ranges)
-
-
-def _rank(client: str, backend: Backend) -> bytes:
-    return hashlib.blake2b(f"{client}>{backend.ip}:{backend.port}".encode(), digest_size=8).digest()

@@ -7,12 +7,13 @@ from service_objects import make_endpoint, make_service, make_slice
 
 from agents.services.names import Names, Verdict
 from agents.services.table import ServiceTable
+from agents.services.whereabouts import Whereabouts
 
 ZONE = "cluster.local"
 
 
 def names() -> Names:
-    table = ServiceTable(lambda ip: "n1")
+    table = ServiceTable(Whereabouts(), lambda: 0.0)
     table.set_service(make_service(ports=[{"name": "http", "port": 80, "protocol": "TCP"}]))
     table.set_service(make_service("db", clusterIP="None", ports=[{"name": "sql", "port": 5432}]))
     table.set_slice(

@@ -138,6 +138,21 @@ def test_connections_take_turns_and_keep_their_source(run: Callable[[Story], Non
 
 
 @networks
+def test_a_node_itself_does_not_ask_as_the_service(run: Callable[[Story], None]) -> None:
+    """To an address of its own the kernel connects from that address; no other node would answer there."""
+
+    async def story(one: Machine) -> None:
+        await one.serve(POD_A)
+        one.tell(web(), make_slice(make_endpoint(POD_A)))
+        await until(one.ask)
+        pod, source, _ = await one.ask(source_ip=CLUSTER_IP)
+        assert pod == POD_A
+        assert source != CLUSTER_IP
+
+    run(story)
+
+
+@networks
 def test_without_endpoints_connections_are_refused(run: Callable[[Story], None]) -> None:
     async def story(one: Machine) -> None:
         await one.serve(POD_A)
@@ -275,10 +290,11 @@ def test_datagrams_reach_an_endpoint_and_come_back(run: Callable[[Story], None])
 DENY_ALL = {
     "kind": "TrafficRules",
     "metadata": {"namespace": "default", "name": "deny"},
-    "pods": [POD_A],
+    "pods": "set",
     "ingress": [],
     "egress": None,
 }
+DENIED = {"kind": "PodSet", "metadata": {"namespace": "set", "name": "a"}, "pods": {POD_A: {}}}
 
 
 @networks
@@ -289,7 +305,7 @@ def test_what_a_policy_forbids_is_not_answered(run: Callable[[Story], None]) -> 
         await one.serve(POD_A)
         one.tell(web(), make_slice(make_endpoint(POD_A)))
         await until(one.ask)
-        one.tell(DENY_ALL)
+        one.tell(DENIED, DENY_ALL)
         for ip, port in ((CLUSTER_IP, PORT), (POD_A, 8080)):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.1):
