@@ -8,6 +8,7 @@ from controlled_cluster import Cluster, deployment, simulate
 from cluster.api import kinds
 from cluster.api.objects import Object
 from cluster.controllers.endpoints.packing import pack
+from cluster.controllers.endpoints.slices import hints_of
 
 
 def service(name: str = "web", **spec: object) -> Object:
@@ -154,3 +155,19 @@ def test_packing(existing: list[Object], desired: range, expected: dict[str, obj
 def test_only_the_slice_of_the_changed_endpoint_is_written() -> None:
     packed = pack([piece(0, 1, 2), piece(3, 4, 5)], [endpoint(n, ready=n != 4) for n in range(6)], limit=3)
     assert [each["metadata"]["name"] for each, _ in packed.update] == ["s3"]
+
+
+@pytest.mark.parametrize(
+    ("distribution", "kinds_of_hints"),
+    [
+        ("", []),
+        ("PreferClose", ["forZones"]),
+        ("PreferSameZone", ["forZones"]),
+        ("PreferSameNode", ["forNodes", "forZones"]),
+    ],
+)
+def test_hints_by_distribution(distribution: str, kinds_of_hints: list[str]) -> None:
+    """A node without a zone can still be preferred itself."""
+    assert sorted(hints_of({"zone": "a", "nodeName": "n1"}, distribution)) == kinds_of_hints
+    without_zone = [kind for kind in kinds_of_hints if kind == "forNodes"]
+    assert list(hints_of({"nodeName": "n1"}, distribution)) == without_zone

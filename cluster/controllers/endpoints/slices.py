@@ -4,7 +4,9 @@ Each Service's slices are computed from its pods (`membership`), grouped by the 
 serve, and packed with few writes (`packing`). The queue is spaced, so that a thousand pods turning ready
 one after another rewrite slices a few times per second and not a thousand times.
 
-Divergence: no topology hints (trafficDistribution is served without them).
+Hints say for which node or zone a ready endpoint is meant, where the Service's trafficDistribution asks.
+
+Divergence: the annotation service.kubernetes.io/topology-mode brings no hints.
 """
 
 from __future__ import annotations
@@ -109,7 +111,21 @@ def endpoint_of(pod: Object, service: Object, family: str, zone: str) -> Object:
         endpoint["nodeName"] = pod["spec"]["nodeName"]
     if zone:
         endpoint["zone"] = zone
+    hints = hints_of(endpoint, service["spec"].get("trafficDistribution", "")) if ready else {}
+    if hints:
+        endpoint["hints"] = hints
     return endpoint
+
+
+def hints_of(endpoint: Object, distribution: str) -> Object:
+    """For whom a ready endpoint is."""
+    zone, node = endpoint.get("zone", ""), endpoint.get("nodeName", "")
+    hints: Object = {}
+    if zone and distribution in ("PreferClose", "PreferSameZone", "PreferSameNode"):
+        hints["forZones"] = [{"name": zone}]
+    if node and distribution == "PreferSameNode":
+        hints["forNodes"] = [{"name": node}]
+    return hints
 
 
 def ports_of(pod: Object, service: Object) -> list[Object]:
