@@ -31,6 +31,7 @@ from cluster.controllers import (
     taint_eviction,
     ttl_after_finished,
 )
+from cluster.controllers.addresses import ip_addresses, service_ranges
 from cluster.controllers.endpoints import legacy, mirroring, slices
 from cluster.controllers.volumes import binder, ephemeral, protection, provisioner, resizer
 from cluster.reconcile.loop import Controller
@@ -52,6 +53,8 @@ _CONTROLLERS: dict[str, Callable[[World], Controller[Any]]] = {
     mirroring.NAME: mirroring.controller,
     load_balancer.NAME: load_balancer.controller,
     load_balancer.INGRESS_CONTROLLER: load_balancer.ingress_controller,
+    ip_addresses.NAME: ip_addresses.controller,
+    service_ranges.NAME: service_ranges.controller,
     namespaces.NAME: namespaces.controller,
     service_accounts.NAME: service_accounts.controller,
     root_ca.NAME: root_ca.controller,

@@ -4,13 +4,17 @@ There are no books: what is taken is what stored Services hold, found through tw
 nothing has to be released, repaired, or recovered after a restart. A drawn address or port comes from the
 upper part of its range, which leaves the lower band to those who choose theirs, as Kubernetes splits it.
 
-Divergence: one IP family (IPv4); there are no IPAddress objects for the addresses.
+Addresses come from the cluster's own range and from every ServiceCIDR that is ready. An IPAddress that
+somebody made reserves its address; those of Services are made by a controller (`addresses.ip_addresses`).
+
+Divergence: one IP family (IPv4).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from itertools import chain
 from typing import Any
 
 from broker.chance import Chance
@@ -24,6 +28,7 @@ _PORT_BAND = 86
 """Node ports below 30086 are not drawn while there are others."""
 _DRAWS = 32
 _SERVICES = "services"
+_RANGES, _ADDRESSES = "servicecidrs.networking.k8s.io", "ipaddresses.networking.k8s.io"
 _EXTERNAL_TYPES = ("NodePort", "LoadBalancer")
 
 
@@ -88,7 +93,7 @@ class ServiceAllocator:
         holders = self._store.by_index(_SERVICES, "address", wanted)
         if holders and holders[0].key == key:
             return
-        if holders:
+        if holders or self._is_reserved(wanted):
             why = "provided IP is already allocated"
         elif not self._usable(wanted):
             why = (
@@ -100,26 +105,51 @@ class ServiceAllocator:
         message = f'Invalid value: ["{wanted}"]: failed to allocate IP {wanted}: {why}'
         raise _invalid(key.name, message, "spec.clusterIPs")
 
+    def _networks(self) -> list[IPv4Network]:
+        """The cluster's own range first, then those of ServiceCIDRs that are ready."""
+        found = [self.network]
+        for entry in self._store.list(_RANGES):
+            if "deletionTimestamp" in entry.object["metadata"]:
+                continue
+            conditions = (entry.object.get("status") or {}).get("conditions") or ()
+            if any((c["type"], c["status"]) == ("Ready", "True") for c in conditions):
+                blocks = [block for block in entry.object["spec"].get("cidrs") or () if ":" not in block]
+                found += [IPv4Network(block) for block in blocks]
+        return list(dict.fromkeys(found))
+
     def _usable(self, address: str) -> bool:
         try:
             parsed = IPv4Address(address)
         except AddressValueError:
             return False
-        network = self.network
-        return parsed in network and parsed not in (network.network_address, network.broadcast_address)
+        return any(
+            parsed in network and parsed not in (network.network_address, network.broadcast_address)
+            for network in self._networks()
+        )
+
+    def _is_reserved(self, address: str) -> bool:
+        """Somebody made an IPAddress for another purpose than a Service."""
+        found = self._store.get(_ADDRESSES, Key("", address))
+        return found is not None and not _is_of_service(found.object)
+
+    def _is_free(self, address: str) -> bool:
+        return not self._store.by_index(_SERVICES, "address", address) and not self._is_reserved(address)
 
     def _draw_address(self) -> str:
-        first, size = int(self.network.network_address), self.network.num_addresses
-        band = min(max(16, size // 16), 256)
-        for _ in range(_DRAWS):
-            address = str(IPv4Address(first + band + self._chance.below(max(size - 1 - band, 1))))
-            if self._usable(address) and not self._store.by_index(_SERVICES, "address", address):
-                return address
-        for offset in (*range(band, size - 1), *range(1, min(band, size - 1))):
-            address = str(IPv4Address(first + offset))
-            if not self._store.by_index(_SERVICES, "address", address):
+        for network in self._networks():
+            if (address := self._drawn_from(network)) is not None:
                 return address
         raise errors.InternalError("failed to allocate a serviceIP: range is full")
+
+    def _drawn_from(self, network: IPv4Network) -> str | None:
+        first, size = int(network.network_address), network.num_addresses
+        band = min(max(16, size // 16), 256)
+        drawn = (band + self._chance.below(max(size - 1 - band, 1)) for _ in range(_DRAWS))
+        for offset in chain(drawn, range(band, size - 1), range(1, min(band, size - 1))):
+            address = str(IPv4Address(first + offset))
+            if 0 < offset < size - 1 and self._is_free(address):
+                return address
+        return None
 
     # --- node ports
 
@@ -169,6 +199,11 @@ class ServiceAllocator:
             self._store.by_index(_SERVICES, "node port", f"{port}/{use}")
             for use in ("TCP", "UDP", "SCTP", "health")
         )
+
+
+def _is_of_service(address: Mapping[str, Any]) -> bool:
+    parent = address["spec"].get("parentRef") or {}
+    return (parent.get("group", ""), parent.get("resource")) == ("", "services")
 
 
 def _keep_allocated(spec: Object, old: Mapping[str, Any]) -> None:

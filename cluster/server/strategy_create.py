@@ -11,10 +11,12 @@ from typing import Any
 
 from cluster.api.objects import Object
 from cluster.api.quantity import parse
+from cluster.server.label_keys import merge_label_keys
 
 
 def _pod(obj: Object) -> None:
     spec = obj["spec"]
+    merge_label_keys(obj)
     obj["status"] = {"phase": "Pending", "qosClass": quality_of_service(spec)}
     if spec.get("schedulingGates"):
         obj["status"]["conditions"] = [

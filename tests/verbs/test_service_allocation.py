@@ -73,3 +73,66 @@ async def test_headless_and_external_names_get_no_address(api: Any) -> None:
 
 async def test_kubernetes_service_has_the_first_address(api: Any) -> None:
     assert (await api.get(kinds.SERVICES, "kubernetes"))["spec"]["clusterIP"] == "10.96.0.1"
+
+
+async def test_addresses_come_from_added_ranges_too(api: Any) -> None:
+    """A range counts once it is ready, and no longer when it is being deleted."""
+    finalizer = "networking.k8s.io/service-cidr-finalizer"
+    body = {"metadata": {"name": "more", "finalizers": [finalizer]}, "spec": {"cidrs": ["10.97.5.0/29"]}}
+    made = await api.create(kinds.SERVICE_CIDRS, body)
+    wanted = service("s", clusterIP="10.97.5.3")
+    with pytest.raises(errors.Invalid, match="is not in the valid range"):
+        await api.create(kinds.SERVICES, wanted)
+    ready = {"type": "Ready", "status": "True", "reason": "", "message": "", "lastTransitionTime": None}
+    ready["lastTransitionTime"] = made["metadata"]["creationTimestamp"]
+    status = made | {"status": {"conditions": [ready]}}
+    await api.update(kinds.SERVICE_CIDRS, status, subresource="status")
+    assert (await api.create(kinds.SERVICES, wanted))["spec"]["clusterIP"] == "10.97.5.3"
+    await api.delete(kinds.SERVICE_CIDRS, "more")
+    with pytest.raises(errors.Invalid, match="is not in the valid range"):
+        await api.create(kinds.SERVICES, service("t", clusterIP="10.97.5.4"))
+
+
+async def test_a_reserved_address_is_not_given(api: Any) -> None:
+    gateway = {"group": "example.com", "resource": "gateways", "namespace": "default", "name": "g"}
+    body = {"metadata": {"name": "10.96.0.77"}, "spec": {"parentRef": gateway}}
+    await api.create(kinds.IP_ADDRESSES, body)
+    with pytest.raises(errors.Invalid, match="provided IP is already allocated"):
+        await api.create(kinds.SERVICES, service("s", clusterIP="10.96.0.77"))
+    await api.delete(kinds.IP_ADDRESSES, "10.96.0.77")
+    await api.create(kinds.SERVICES, service("s", clusterIP="10.96.0.77"))
+
+
+async def test_label_keys_become_part_of_the_selectors(api: Any) -> None:
+    """matchLabelKeys and mismatchLabelKeys of a new pod, in affinity terms and spread constraints."""
+    keys = {"matchLabelKeys": ["rev", "absent"]}
+    term = {"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "a"}}, **keys}
+    other = {"topologyKey": "zone", "labelSelector": {}, "mismatchLabelKeys": ["tenant"]}
+    spread = {"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule", **keys}
+    made = await api.create(
+        kinds.PODS,
+        {
+            "metadata": {"name": "p", "labels": {"rev": "1", "tenant": "t"}},
+            "spec": {
+                "containers": [{"name": "c", "image": "i"}],
+                "affinity": {
+                    "podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]},
+                    "podAntiAffinity": {
+                        "preferredDuringSchedulingIgnoredDuringExecution": [
+                            {"weight": 1, "podAffinityTerm": other}
+                        ]
+                    },
+                },
+                "topologySpreadConstraints": [{**spread, "labelSelector": {"matchLabels": {"app": "a"}}}],
+            },
+        },
+    )
+    revision = {"key": "rev", "operator": "In", "values": ["1"]}
+    affinity, constraint = made["spec"]["affinity"], made["spec"]["topologySpreadConstraints"][0]
+    (near,) = affinity["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert near["labelSelector"] == {"matchLabels": {"app": "a"}, "matchExpressions": [revision]}
+    (far,) = affinity["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert far["podAffinityTerm"]["labelSelector"]["matchExpressions"] == [
+        {"key": "tenant", "operator": "NotIn", "values": ["t"]}
+    ]
+    assert constraint["labelSelector"]["matchExpressions"] == [revision]

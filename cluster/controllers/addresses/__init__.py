@@ -1,0 +1,1 @@
+"""The addresses of Services as objects: an IPAddress for each, and the ranges they come from."""
