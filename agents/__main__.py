@@ -191,6 +191,7 @@ def _handle_signals(
     loop.add_signal_handler(signal.SIGTERM, stop)
     loop.add_signal_handler(signal.SIGINT, stop)
     loop.add_signal_handler(signal.SIGHUP, reread)
+    reread()  # they may have changed since this process began to start
 
 
 def _raise_file_limit() -> None:

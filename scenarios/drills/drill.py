@@ -21,6 +21,7 @@ from scenarios.drills.ledger import Ledger
 from scenarios.drills.options import Options, draw
 from scenarios.drills.storm import Storm
 from scenarios.drills.workload import NAMESPACE, Workload
+from scenarios.faults import CentralProcess
 from scenarios.simulation import SimulatedCluster
 
 LOOK_S = 0.2
@@ -80,7 +81,14 @@ class _Drill:
         )
         self.cluster.subscribe(self.watchdog.changed)
         self.workload = Workload(self.cluster.client(), self.ledger, chance.fork("workload"))
-        self.storm = Storm(self.cluster, self.options, chance.fork("storm"))
+        self.storm = Storm(
+            self.cluster,
+            self._outage,
+            self.cluster.client("chaos"),
+            clock=self.clock,
+            options=self.options,
+            chance=chance.fork("storm"),
+        )
 
     async def play(self) -> Outcome:
         broken: Broken | None = None
@@ -104,6 +112,16 @@ class _Drill:
             virtual_s=virtual_s,
         )
 
+    async def _outage(self, which: CentralProcess, length_s: float) -> None:
+        if which == "broker":
+            self.cluster.crash_broker()
+            await asyncio.sleep(length_s)
+            self.cluster.restart_broker()
+        else:
+            await self.cluster.kill_control_plane()
+            await asyncio.sleep(length_s)
+            await self.cluster.start_control_plane()
+
     async def _calm(self) -> None:
         """A deployment is rolled out, and over, while nothing fails."""
         name = await self.workload.create(replicas=4, stateful=False)
@@ -115,6 +133,7 @@ class _Drill:
 
     async def _rage(self) -> None:
         tasks = Tasks()
+        self.cluster.disturb(self.options.noise)
         storm = tasks.start("storm", self.storm.rage())
         tasks.start("workload", self.workload.run(self.options.pause_s))
         try:
@@ -123,6 +142,7 @@ class _Drill:
         finally:
             await tasks.close()
         await tasks.failed()
+        self.cluster.disturb(())
         await self.storm.heal()
 
     async def _look(self) -> None:

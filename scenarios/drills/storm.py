@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from agents.behaviour import ANNOTATION
 from broker.chance import Chance
+from broker.clock import Clock
 from broker.supervision import Tasks
 from cluster.api import kinds
+from cluster.api.client import ApiClient
 from cluster.api.errors import ApiError
 from scenarios import behaviours
 from scenarios.drills.options import Options
-from scenarios.simulation import SimulatedCluster
+from scenarios.faults import CentralProcess, Faults
+
+Outage = Callable[[CentralProcess, float], Awaitable[None]]
+"""Kills a central process and returns when it runs again, after about so many seconds."""
 
 
 class Storm:
-    def __init__(self, cluster: SimulatedCluster, options: Options, chance: Chance) -> None:
-        self._cluster = cluster
+    """On a cluster of simulated machines or of real processes."""
+
+    def __init__(
+        self,
+        faults: Faults,
+        outage: Outage,
+        client: ApiClient,
+        *,
+        clock: Clock,
+        options: Options,
+        chance: Chance,
+    ) -> None:
+        self._faults = faults
+        self._outage = outage
+        self._client = client
+        self._clock = clock
         self._options = options
         self._chance = chance
         self._tasks = Tasks()
-        self._faults: list[asyncio.Task[None]] = []
+        self._raging: list[asyncio.Task[None]] = []
         self._busy: dict[str, None] = {}
         """Nodes and central processes that have a fault now."""
         self._count = 0
@@ -29,72 +49,66 @@ class Storm:
 
     async def rage(self) -> None:
         """Returns when the storm is over; faults may still be there: `heal` ends them."""
-        self._cluster.disturb(self._options.noise)
-        over = self._cluster.clock.monotonic() + self._options.storm_s
-        while self._cluster.clock.monotonic() < over:
+        over = self._clock.monotonic() + self._options.storm_s
+        while self._clock.monotonic() < over:
             await asyncio.sleep(self._chance.uniform(0.05, self._options.lull_s))
             self._count += 1
             kind = self._chance.choice(self._options.faults)
-            self._faults.append(self._tasks.start(f"fault {self._count}", self._fault(kind)))
+            self._raging.append(self._tasks.start(f"fault {self._count}", self._fault(kind)))
 
     async def heal(self) -> None:
-        """Waits for the faults that would end soon, and makes every link good."""
-        self._cluster.disturb(())
-        for fault in self._faults:
+        """Waits for the faults that would end soon."""
+        for fault in self._raging:
             await fault
         await self._tasks.close()
 
     async def _fault(self, kind: str) -> None:
-        if kind in ("broker", "control"):
-            await self._central(kind)
-        elif kind == "crash-container":
-            await self._crash_container()
-        else:
-            await self._node(kind)
+        match kind:
+            case "broker":
+                await self._central("broker")
+            case "control":
+                await self._central("controller-manager")
+            case "crash-container":
+                await self._crash_container()
+            case _:
+                await self._node(kind)
 
-    async def _outage(self) -> None:
-        await asyncio.sleep(self._chance.uniform(0.02, self._options.outage_s))
+    def _outage_s(self) -> float:
+        return self._chance.uniform(0.02, self._options.outage_s)
 
     def _tell(self, what: str) -> None:
-        self.story.append(f"{self._cluster.clock.monotonic():8.3f} {what}")
+        self.story.append(f"{self._clock.monotonic():8.3f} {what}")
 
-    async def _central(self, which: str) -> None:
+    async def _central(self, which: CentralProcess) -> None:
         if which in self._busy:
             return
         self._busy[which] = None
         self._tell(f"{which} killed")
-        if which == "broker":
-            self._cluster.crash_broker()
-            await self._outage()
-            self._cluster.restart_broker()
-        else:
-            await self._cluster.kill_control_plane()
-            await self._outage()
-            await self._cluster.start_control_plane()
+        await self._outage(which, self._outage_s())
         self._tell(f"{which} started")
         del self._busy[which]
 
     async def _node(self, kind: str) -> None:
-        free = [node for node in await self._cluster.nodes() if node not in self._busy]
+        free = [node for node in await self._faults.nodes() if node not in self._busy]
         if not free:
             return
         node = self._chance.choice(free)
         self._busy[node] = None
-        begin, end = {
-            "kill": (self._cluster.kill_node, self._cluster.start_node),
-            "stop": (self._cluster.stop_node, self._cluster.start_node),
-            "freeze": (self._cluster.freeze_node, self._cluster.thaw_node),
-            "partition": (self._cluster.partition_node, self._cluster.heal_node),
-        }[kind]
         self._tell(f"{kind} {node}")
+        begin, end = {
+            "kill": (self._faults.kill_node, self._faults.start_node),
+            "stop": (self._faults.stop_node, self._faults.start_node),
+            "freeze": (self._faults.freeze_node, self._faults.thaw_node),
+            "partition": (self._faults.partition_node, self._faults.heal_node),
+        }[kind]
         await begin(node)
-        await self._outage()
+        await asyncio.sleep(self._outage_s())
         await end(node)
         self._tell(f"end of {kind} {node}")
         del self._busy[node]
 
     async def _crash_container(self) -> None:
-        client = self._cluster.client("chaos")
+        client = self._client
         change = behaviours.crash("*", f"crash-{self._count}", 1)
         try:
             pods = (await client.list(kinds.PODS)).items

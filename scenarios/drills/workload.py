@@ -12,12 +12,11 @@ from typing import Any
 
 from broker.chance import Chance
 from cluster.api import kinds
-from cluster.api.client import Propagation
-from cluster.api.errors import ApiError, NotFound
+from cluster.api.client import ApiClient, Propagation
+from cluster.api.errors import ApiError, NotFound, ServiceUnavailable
 from cluster.api.objects import Key, Object
 from cluster.api.resource import Resource
 from scenarios.drills.ledger import ANNOTATION, DELETED, Ledger
-from scenarios.simulated_client import SimulatedClient
 
 NAMESPACE = "default"
 MOST_WORKLOADS = 5
@@ -29,7 +28,7 @@ IMAGES = ("nginx:1.27", "nginx:1.28", "httpd:2.4")
 class Workload:
     """The client, and what it believes to exist."""
 
-    def __init__(self, client: SimulatedClient, ledger: Ledger, chance: Chance) -> None:
+    def __init__(self, client: ApiClient, ledger: Ledger, chance: Chance) -> None:
         self._client = client
         self._ledger = ledger
         self._chance = chance
@@ -118,7 +117,7 @@ class Workload:
         self._ledger.attempted(kind, key, number)
         try:
             await call
-        except ConnectionResetError:
+        except (ConnectionResetError, ServiceUnavailable):
             return False  # it stays open
         except ConnectionRefusedError:
             self._ledger.refused(kind, key, number)

@@ -18,6 +18,12 @@ STOP_PATIENCE_S = 5.0
 """How long a child may take to end after SIGTERM before it is killed."""
 
 
+def _prepare() -> None:
+    """Runs in the child between fork and exec: a SIGHUP before it has its handler does not end it."""
+    die_with_parent()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
 class Child:
     """A process by name. It can be started again after it ended."""
 
@@ -52,7 +58,7 @@ class Child:
                 stderr=output,
                 env=self._environment,
                 start_new_session=True,  # a Ctrl-C at the terminal reaches the launcher only
-                preexec_fn=die_with_parent,
+                preexec_fn=_prepare,
             )
 
     def signal(self, number: signal.Signals) -> None:

@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,7 +101,7 @@ class LocalCluster:
         for host in self._hosts:
             await host.child.start()
             self._progress(f"{host.child.name:<18}  pid {host.child.pid}")
-        await self._until_serving()
+        await self._until_serving(self._children())
         self.write_state()
 
     async def stop(self) -> None:
@@ -187,12 +187,13 @@ class LocalCluster:
     def _child(self, name: str, command: list[str], environment: dict[str, str]) -> Child:
         return Child(name, command, log=self.directory / "logs" / f"{name}.log", environment=environment)
 
-    async def _until_serving(self) -> None:
-        """The controller manager writes the kubeconfig once it serves."""
+    async def _until_serving(self, started: Sequence[Child]) -> None:
+        """The controller manager writes the kubeconfig once it serves. Raises LaunchError if one of the
+        children that were just started is gone before that."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + READY_WITHIN_S
         while not self.kubeconfig.exists():
-            for child in self._children():
+            for child in started:
                 if not child.running:
                     raise LaunchError(
                         f"{child.name} ended at once (exit code {child.exit_code}):\n{child.last_words()}"
@@ -299,7 +300,7 @@ class LocalCluster:
             await self._control.kill()
             self.kubeconfig.unlink(missing_ok=True)
             await self._control.start()
-            await self._until_serving()
+            await self._until_serving([self._control])
         self.write_state()
 
 
