@@ -82,9 +82,9 @@ class ContainerState:
     """The container's state; the methods are its transitions."""
 
     __slots__ = (
-        "attempt", "backoff", "container_id", "exit_wanted", "image_backoff", "image_id", "last", "name",
-        "phase", "ready", "restart_count", "retry_at", "role", "spec", "started", "started_at", "termination",
-        "waiting_message", "waiting_reason",
+        "actual", "actuating", "attempt", "backoff", "container_id", "image_backoff", "image_id", "last",
+        "name", "phase", "ready", "restart_count", "restart_wanted", "retry_at", "role", "spec", "started",
+        "started_at", "termination", "waiting_message", "waiting_reason",
     )  # fmt: skip
 
     def __init__(self, spec: Object, role: Role, timings: Timings) -> None:
@@ -107,8 +107,12 @@ class ContainerState:
         self.waiting_reason = ""
         self.waiting_message = ""
         self.retry_at: datetime | None = None
-        self.exit_wanted = False
-        """A kill is under way."""
+        self.restart_wanted = False
+        """Whatever the policy says: it was stopped to be started anew."""
+        self.actual: Object = {}
+        """The resources that the present instance runs with."""
+        self.actuating = False
+        """They are being changed."""
         self.backoff = BackOff(
             timings.restart_backoff_initial_s, timings.restart_backoff_max_s, timings.restart_backoff_reset_s
         )
@@ -134,13 +138,14 @@ class ContainerState:
         self.attempt += 1
         self.phase = Phase.STARTING
         self.retry_at = None
+        self.restart_wanted = False
+        self.actual, self.actuating = self.spec.get("resources") or {}, False
 
     def launched(self, container_id: str, image_id: str, now: datetime) -> None:
         self.retire()
         self.phase = Phase.RUNNING
         self.container_id, self.image_id = container_id, image_id
         self.started_at = now
-        self.exit_wanted = False
         self.waiting_reason = self.waiting_message = ""
         self.started = not self.has_probe("startup")
         self.ready = self.started and not self.has_probe("readiness")
@@ -169,7 +174,6 @@ class ContainerState:
         )
         self.phase = Phase.EXITED
         self.started = self.ready = False
-        self.exit_wanted = False
         self.waiting_reason = self.waiting_message = ""
 
     def probed(self, probe: str, success: bool) -> bool:

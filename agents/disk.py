@@ -1,6 +1,6 @@
 """Where a node keeps its pods' volumes: in memory, or in directories of the machine.
 
-One disk belongs to one node. Persistent volumes are kept beside the pods', by their claim, and are shared
+One disk belongs to one node. Persistent volumes are kept beside the pods', by their own name, and are shared
 by all disks made from the same `Shelf`: what a pod wrote is found by its successor on another node.
 Divergence: in memory they are shared by the nodes of one process only.
 """
@@ -20,8 +20,8 @@ class Disk(Protocol):
     def volume(self, uid: str, name: str) -> Files:
         """A pod's own volume; made when first asked for."""
 
-    def persistent(self, claim: str) -> Files:
-        """`claim`: namespace/name."""
+    def persistent(self, volume: str) -> Files:
+        """By the PersistentVolume's name."""
 
     def host(self, path: str) -> Files:
         """A directory of the node itself, made when missing."""
@@ -49,11 +49,11 @@ class MemoryDisk:
             volumes[name] = MemoryDirectory(mode=EMPTY_DIR_MODE)
         return MemoryFiles(volumes[name])
 
-    def persistent(self, claim: str) -> MemoryFiles:
+    def persistent(self, volume: str) -> MemoryFiles:
         volumes = self._shelf.volumes
-        if claim not in volumes:
-            volumes[claim] = MemoryDirectory(mode=EMPTY_DIR_MODE)
-        return MemoryFiles(volumes[claim])
+        if volume not in volumes:
+            volumes[volume] = MemoryDirectory(mode=EMPTY_DIR_MODE)
+        return MemoryFiles(volumes[volume])
 
     def host(self, path: str) -> MemoryFiles:
         self._host.make_directory(path, parents=True)
@@ -75,8 +75,8 @@ class DirectoryDisk:
     def volume(self, uid: str, name: str) -> DirectoryFiles:
         return _directory(self._root / "pods" / uid / name)
 
-    def persistent(self, claim: str) -> DirectoryFiles:
-        return _directory(self._shared / claim.replace("/", "_"))
+    def persistent(self, volume: str) -> DirectoryFiles:
+        return _directory(self._shared / volume.replace("/", "_"))
 
     def host(self, path: str) -> DirectoryFiles:
         real = Path(path)

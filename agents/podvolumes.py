@@ -116,10 +116,18 @@ class PodVolumes:
             return self._disk.host(volume["hostPath"]["path"])
         claim = volume.get("persistentVolumeClaim")
         if claim is not None:
-            return self._disk.persistent(f"{meta['namespace']}/{claim['claimName']}")
+            return self._disk.persistent(self._persistent(meta["namespace"], claim["claimName"]))
         if "ephemeral" in volume:
-            return self._disk.persistent(f"{meta['namespace']}/{meta['name']}-{volume['name']}")
+            return self._disk.persistent(
+                self._persistent(meta["namespace"], f"{meta['name']}-{volume['name']}")
+            )
         return self._disk.volume(meta["uid"], volume["name"])
+
+    def _persistent(self, namespace: str, claim: str) -> str:
+        """The bound volume's name; the claim's, where the node was not told of it."""
+        found = self._host.lookup("PersistentVolumeClaim", namespace, claim)
+        volume = found["spec"].get("volumeName") if found is not None else None
+        return str(volume) if volume else f"{namespace}/{claim}"
 
 
 class ContainerVolumes:

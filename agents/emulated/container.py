@@ -20,7 +20,17 @@ from agents.emulated.server import Server
 from agents.emulated.world import FOREVER_S, Input, Run, Sleep, Step, World, Write
 from agents.images import repository
 from agents.network import AddressInUse, Network
-from agents.runtime import Answer, ExecProblem, Exit, Launch, LogLine, Usage, no_such_program
+from agents.runtime import (
+    Answer,
+    ExecProblem,
+    Exit,
+    Launch,
+    LogLine,
+    ResizeProblem,
+    Usage,
+    limit_below_usage,
+    no_such_program,
+)
 from agents.termination import with_message
 from agents.volumes import MountProblem
 from broker.clock import Clock
@@ -393,6 +403,14 @@ class EmulatedContainer:
             memory = min(memory, limit)
         asked = bool({"memory_bytes", "memory_growth_bytes_per_s"} & set(self._overridden))
         return Usage(cpu_cores=_at(self.profile.cpu_cores, age), memory_bytes=int(memory), asked=asked)
+
+    async def resize(self, resources: Object) -> None:
+        limit = (resources.get("limits") or {}).get("memory")
+        used = self.usage()
+        if limit is not None and used.asked and used.memory_bytes > quantity.parse(limit).value():
+            raise ResizeProblem(limit_below_usage(quantity.parse(limit).value(), used.memory_bytes))
+        self._launch = replace(self._launch, container={**self._launch.container, "resources": resources})
+        self.behave(self._overridden)
 
     def _memory_limit(self) -> int | None:
         limits = (self._launch.container.get("resources") or {}).get("limits") or {}

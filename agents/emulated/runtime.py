@@ -67,6 +67,9 @@ class EmulatedRuntime:
                     return profile  # reported when the container is configured
         return profile
 
+    def choose(self, pod: Object, handler: str) -> bool:
+        return True
+
     def disk(self, pod: Object) -> MemoryDisk:
         return self._disk
 

@@ -45,6 +45,9 @@ class ProcessRuntime:
         self._disk: DirectoryDisk | None = None
         self._containers: dict[str, ProcessContainer] = {}
 
+    def choose(self, pod: Object, handler: str) -> bool:
+        return True
+
     def disk(self, pod: Object) -> DirectoryDisk:
         if self._disk is None:
             _sweep()
