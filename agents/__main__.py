@@ -134,6 +134,7 @@ def _build(
             password=settings.passwords[name],
             chance=chance.fork(f"link/{name}"),
             rules=rules,
+            reading_qos=0,
             log=log.bind(node=name),
         )
         nodes.append(

@@ -85,6 +85,7 @@ class MqttBench:
             rules=rules,
             # Short where cuts are tested; else a loaded machine must not break the link.
             keepalive_s=15 if rules is None else 1,
+            reading_qos=1 if party == CONTROL_USER else 0,  # as the processes do
             log=structlog.get_logger(),
         )
         return self.links[party]
@@ -192,6 +193,10 @@ class Inbox:
     async def expect(self, *wanted: tuple[str, bytes]) -> None:
         await self.until(lambda: all(message in self.messages for message in wanted))
 
+    async def expect_numbers(self, count: int) -> None:
+        await self.until(lambda: len(self.messages) >= count, within_s=60)
+        assert [int(payload) for _, payload in self.messages] == list(range(count))
+
     async def until(self, condition: Callable[[], bool], within_s: float = 10) -> None:
         async with asyncio.timeout(within_s):
             while not condition():
@@ -229,14 +234,32 @@ async def test_messages_go_up_and_down_on_topics_of_any_node_name(bench: Bench, 
 
 
 async def test_a_burst_arrives_whole_and_in_order(bench: Bench) -> None:
-    """5,000 messages: more than the window of unacknowledged ones."""
+    """5,000 messages each way: more than the window of unacknowledged ones."""
     control, seen = await opened(bench, CONTROL_USER, all_nodes_up(CLUSTER))
-    link, _ = await opened(bench, NODES[0])
+    link, inbox = await opened(bench, NODES[0], node_down(CLUSTER, NODES[0]))
     for number in range(5000):
         link.publish(node_up(CLUSTER, NODES[0]), b"%d" % number)
-    await seen.until(lambda: len(seen.messages) >= 5000, within_s=60)
-    assert [int(payload) for _, payload in seen.messages] == list(range(5000))
+        control.publish(node_down(CLUSTER, NODES[0]), b"%d" % number)
+    await seen.expect_numbers(5000)
+    await inbox.expect_numbers(5000)
     await link.close()
+    await control.close()
+
+
+async def test_what_comes_in_while_a_link_opens_can_be_answered(bench: Bench) -> None:
+    """Retained messages come before all subscriptions stand; 20 rounds, because it is a race."""
+    control, seen = await opened(bench, CONTROL_USER, all_nodes_up(CLUSTER))
+    control.publish(control_presence(CLUSTER), b"here", retain=True)
+    for number in range(20):
+        link, answer = bench.link(NODES[0]), b"%d" % number
+
+        def answering(_: str, __: bytes, link: Transport = link, answer: bytes = answer) -> None:
+            link.publish(node_up(CLUSTER, NODES[0]), answer)
+
+        link.subscribe(control_presence(CLUSTER), answering)
+        await link.open()
+        await seen.expect((node_up(CLUSTER, NODES[0]), answer))
+        await link.close()
     await control.close()
 
 
