@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from agents import http
 from agents.behaviour import Amount, Crash, Profile, TimedAnswer
-from agents.emulated import agnhost, shell
+from agents.emulated import shell
 from agents.emulated.execution import EmulatedExecution, Pipe, drive, input_of
 from agents.emulated.log import ContainerLog
 from agents.emulated.rootfs import mount_volumes, world_of
@@ -134,6 +135,7 @@ class EmulatedContainer:
         """What commands work on. The volumes are prepared by whoever comes here."""
         if self._world is None:
             self._world = world_of(self._launch, self._network, self._clock)
+            self._world.before_answer = self._before_answer
             mount_volumes(self._world, self._launch)
         return self._world
 
@@ -372,6 +374,15 @@ class EmulatedContainer:
             return None
         return Answer(success=False, message=current.message, hang=current.answer == "hang")
 
+    async def _before_answer(self, request: http.Request) -> http.Response | None:
+        if self.profile.hang:
+            await asyncio.sleep(FOREVER_S)
+        if self.profile.latency_s:
+            await asyncio.sleep(self.profile.latency_s)
+        if self.path_fails(request.path):
+            return http.Response(status=503, body=b"Service Unavailable\n")
+        return None
+
     def path_fails(self, path: str) -> bool:
         profile = self.profile
         if not (profile.startup or profile.liveness or profile.readiness):
@@ -450,8 +461,8 @@ def command_of(launch: Launch, profile: Profile) -> list[str]:
         return command + args
     if profile.shell:
         return args or list(profile.command)
-    if args and args[0] in agnhost.COMMANDS and repository(spec.get("image", "")).endswith("/agnhost"):
-        return ["agnhost", *args]
+    if repository(spec.get("image", "")).rpartition("/")[2] == "agnhost":
+        return ["/agnhost", *(args or ["pause"])]
     return []
 
 
