@@ -116,18 +116,17 @@ class PodVolumes:
             return self._disk.host(volume["hostPath"]["path"])
         claim = volume.get("persistentVolumeClaim")
         if claim is not None:
-            return self._disk.persistent(self._persistent(meta["namespace"], claim["claimName"]))
+            return self._persistent(claim["claimName"])
         if "ephemeral" in volume:
-            return self._disk.persistent(
-                self._persistent(meta["namespace"], f"{meta['name']}-{volume['name']}")
-            )
+            return self._persistent(f"{meta['name']}-{volume['name']}")
         return self._disk.volume(meta["uid"], volume["name"])
 
-    def _persistent(self, namespace: str, claim: str) -> str:
-        """The bound volume's name; the claim's, where the node was not told of it."""
-        found = self._host.lookup("PersistentVolumeClaim", namespace, claim)
+    def _persistent(self, claim: str) -> Files:
+        """By the name of the bound volume; by the claim's, where the node was not told of it."""
+        meta = self.pod["metadata"]
+        found = self._host.lookup("PersistentVolumeClaim", meta["namespace"], claim)
         volume = found["spec"].get("volumeName") if found is not None else None
-        return str(volume) if volume else f"{namespace}/{claim}"
+        return self._disk.persistent(volume or f"{meta['namespace']}/{claim}", meta["uid"])
 
 
 class ContainerVolumes:

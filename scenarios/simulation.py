@@ -25,6 +25,7 @@ from agents.app import AgentNode, build_node
 from agents.behaviour import load_library
 from agents.memorynetwork import MemoryNetwork
 from agents.settings import Machine
+from agents.shelf import Shelf
 from broker import log as logging
 from broker.chance import Chance
 from broker.clock import Clock, LoopClock
@@ -91,6 +92,7 @@ class SimulatedCluster:
             self._subscribers.append(trace_changes(log))
             self._broker.on_publish = trace_packets(log)
         self.network = MemoryNetwork(self._chance.fork("network"))
+        self._shelf = Shelf()
         self._rules = LinkRules()
         self._noise: list[Rule] = []
         self._cut: dict[str, None] = {}
@@ -199,6 +201,7 @@ class SimulatedCluster:
             clock=self.clock,
             chance=self._chance.fork(f"node/{node}/{machine.starts}"),
             log=self._log,
+            shelf=self._shelf,
         )
         await machine.running.start()
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 from agents import images
 from agents.behaviour import ANNOTATION, BehaviourError, Crash, Library, Profile, overrides_for
-from agents.disk import MemoryDisk, Shelf
+from agents.disk import MemoryDisk
 from agents.emulated import shell
 from agents.emulated.container import EmulatedContainer, command_of
 from agents.network import Network
 from agents.runtime import Exit, ImageError, Launch, PulledImage
+from agents.shelf import Shelf
 from broker.chance import Chance
 from broker.clock import Clock
 from broker.supervision import Tasks

@@ -34,13 +34,16 @@ _PREFIX = "kubemu-processes-"
 class ProcessRuntime:
     """Implements `agents.runtime.Runtime`."""
 
-    def __init__(self, library: Library, *, cluster: str, clock: Clock, chance: Chance) -> None:
+    def __init__(
+        self, library: Library, *, clock: Clock, chance: Chance, volumes: Path | None = None
+    ) -> None:
+        """`volumes`: where persistent volumes are kept; None: as long as the agent lives."""
         self._library = library
         self._clock = clock
         self._chance = chance
         self._tasks = Tasks()
         self._images: dict[str, None] = {}
-        self._shared = Path(tempfile.gettempdir()) / f"kubemu-{cluster}-volumes"
+        self._volumes = volumes
         self._home: Path | None = None
         self._disk: DirectoryDisk | None = None
         self._containers: dict[str, ProcessContainer] = {}
@@ -53,7 +56,7 @@ class ProcessRuntime:
             _sweep()
             self._home = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
             self._home.chmod(0o755)
-            self._disk = DirectoryDisk(self._home, self._shared)
+            self._disk = DirectoryDisk(self._home, self._volumes or self._home / "volumes")
         return self._disk
 
     def needs_files(self, launch: Launch) -> bool:
