@@ -12,6 +12,7 @@ from cluster.server.http.connection import Listener
 from cluster.server.http.documents import Documents, Page
 from cluster.server.http.forms import Forms
 from cluster.server.http.health import Health
+from cluster.server.http.limits import InFlight
 from cluster.server.http.metrics import Metrics, Sample
 from cluster.server.http.published import Published
 from cluster.server.http.resources import Resources
@@ -40,6 +41,7 @@ class ApiServer:
         """Further documents, by what their paths begin with: kubemu's own, not Kubernetes'."""
         self.metrics = Metrics()
         self.health = Health()
+        self.in_flight = InFlight()
         self.address = ""
         self._verbs = verbs
         forms = Forms(verbs.store, verbs.registry, clock)
@@ -64,6 +66,7 @@ class ApiServer:
             ),
             documents=documents,
             metrics=self.metrics,
+            in_flight=self.in_flight,
             clock=clock,
             chance=chance.fork("audit"),
             log=log,

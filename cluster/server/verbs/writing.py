@@ -111,8 +111,9 @@ async def _store_new(env: Environment, request: Request, strategy: Strategy, gen
     metadata = obj["metadata"]
     key = Key(metadata.get("namespace", ""), metadata["name"])
     attempt = 1
-    while env.store.get(strategy.qualified, key) is not None:
+    while (found := env.store.get(strategy.qualified, key)) is not None:
         if not generated or attempt == NAME_ATTEMPTS:
+            await env.store.durable(found.revision)  # it may yet turn out that it does not exist
             raise errors.already_exists(strategy.resource, key.name)
         attempt += 1
         metadata["name"] = generated_name(metadata["generateName"], env.chance)
