@@ -75,8 +75,9 @@ class MqttTransport:
         reading_qos: int = 1,
         log: FilteringBoundLogger | None = None,
     ) -> None:
-        """`username` is the party's name in link rules; without one it is the client id. `reading_qos` 0: what
-        is sent to this party is not kept for it by the broker, and not acknowledged by it. That is right for
+        """`username` is the party's name in link rules; without one it is the client id.
+
+        `reading_qos` 0: the broker keeps nothing for this party, which acknowledges nothing. That is right for
         parties of which there are many: nats-server has a queue for each subscription with QoS 1, and asks
         all of them about every message. Promises are the same, because sessions are clean."""
         parts = urlsplit(url)
