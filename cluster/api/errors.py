@@ -162,6 +162,12 @@ class InternalError(ApiError):
     pass
 
 
+class Unclassified(ApiError):
+    """An error for which Kubernetes has a message and a code, but no reason."""
+
+    reason = ""
+
+
 class ServiceUnavailable(ApiError):
     code = 503
     reason = "ServiceUnavailable"
