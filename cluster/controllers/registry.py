@@ -33,7 +33,16 @@ from cluster.controllers import (
 )
 from cluster.controllers.addresses import ip_addresses, service_ranges
 from cluster.controllers.endpoints import legacy, mirroring, slices
-from cluster.controllers.volumes import binder, ephemeral, protection, provisioner, resizer
+from cluster.controllers.volumes import (
+    attacher,
+    attachments,
+    binder,
+    csi_nodes,
+    ephemeral,
+    protection,
+    provisioner,
+    resizer,
+)
 from cluster.reconcile.loop import Controller
 from cluster.reconcile.world import World
 
@@ -65,6 +74,9 @@ _CONTROLLERS: dict[str, Callable[[World], Controller[Any]]] = {
     binder.NAME: binder.controller,
     provisioner.NAME: provisioner.controller,
     resizer.NAME: resizer.controller,
+    attachments.NAME: attachments.controller,
+    attacher.NAME: attacher.controller,
+    csi_nodes.NAME: csi_nodes.controller,
     ephemeral.NAME: ephemeral.controller,
     protection.CLAIMS: protection.claim_controller,
     protection.VOLUMES: protection.volume_controller,
