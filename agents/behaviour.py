@@ -103,6 +103,8 @@ class Profile:
     ports: tuple[int, ...] = ()
     """Served where the pod declares no ports."""
     reply: Reply = field(default_factory=Reply)
+    document_root: str = ""
+    """Its files are served once somebody looked into it or mounted a volume there; `reply` is its index."""
     paths: tuple[tuple[str, Reply], ...] = ()
     """Answers of their own for some paths."""
     latency_s: float = 0.0
@@ -364,6 +366,7 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
     "serves": _one_of("http", "tcp", "none"),
     "ports": lambda value: tuple(_integer(item) for item in _list(value)),
     "reply": _reply,
+    "document_root": _text,
     "paths": _paths,
     "latency_s": _number,
     "readiness": _answers,

@@ -39,6 +39,7 @@ from broker.supervision import Tasks, settled, start_task
 from cluster.api import quantity
 from cluster.api.objects import Object, timestamp
 
+INDEX = "index.html"
 SHORTEST_SLEEP_S = 0.01
 """A busy loop in a script gets this much time per round."""
 SIGTERM, SIGKILL = 15, 9
@@ -136,6 +137,9 @@ class EmulatedContainer:
         if self._world is None:
             self._world = world_of(self._launch, self._network, self._clock)
             self._world.before_answer = self._before_answer
+            if self.profile.document_root:
+                self._world.files.make_directory(self.profile.document_root, parents=True)
+                self._world.files.write(f"{self.profile.document_root}/{INDEX}", self._server.index())
             mount_volumes(self._world, self._launch)
         return self._world
 
@@ -374,6 +378,17 @@ class EmulatedContainer:
             return None
         return Answer(success=False, message=current.message, hang=current.answer == "hang")
 
+    def document(self, path: str) -> bytes | None:
+        if self._world is None and not mounts_documents(self._launch, self.profile):
+            return None
+        root = self.profile.document_root
+        try:
+            return self._see().files.read(root + (f"{path}{INDEX}" if path.endswith("/") else path))
+        except OSError:
+            if path in ("/", f"/{INDEX}") or mounts_documents(self._launch, self.profile):
+                raise
+            return None
+
     async def _before_answer(self, request: http.Request) -> http.Response | None:
         if self.profile.hang:
             await asyncio.sleep(FOREVER_S)
@@ -464,6 +479,15 @@ def command_of(launch: Launch, profile: Profile) -> list[str]:
     if repository(spec.get("image", "")).rpartition("/")[2] == "agnhost":
         return ["/agnhost", *(args or ["pause"])]
     return []
+
+
+def mounts_documents(launch: Launch, profile: Profile) -> bool:
+    """Whether a volume lies at or under what the image serves."""
+    root = profile.document_root
+    paths = (mount["mountPath"].rstrip("/") for mount in launch.container.get("volumeMounts") or ())
+    return bool(root) and any(
+        f"{path}/".startswith(f"{root}/") or f"{root}/".startswith(f"{path}/") for path in paths
+    )
 
 
 def _programs_named(spec: Object) -> list[str]:

@@ -9,7 +9,7 @@ from agents import images
 from agents.behaviour import ANNOTATION, BehaviourError, Crash, Library, Profile, overrides_for
 from agents.disk import MemoryDisk
 from agents.emulated import shell
-from agents.emulated.container import EmulatedContainer, command_of
+from agents.emulated.container import EmulatedContainer, command_of, mounts_documents
 from agents.network import Network
 from agents.runtime import Exit, ImageError, Launch, PulledImage
 from agents.shelf import Shelf
@@ -78,6 +78,8 @@ class EmulatedRuntime:
         """Scripts do, unless they obviously don't."""
         profile = self._library.of(launch.container.get("image", ""))
         command = command_of(launch, profile)
+        if not command and mounts_documents(launch, profile):
+            return True
         return shell.understands(command) and command[0] not in WITHOUT_FILES
 
     def has_image(self, image: str) -> bool:

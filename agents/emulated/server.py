@@ -9,7 +9,7 @@ from typing import Protocol
 from agents import http
 from agents.behaviour import Profile, Reply
 from agents.emulated.world import FOREVER_S
-from agents.images import tag
+from agents.images import repository, tag
 from agents.network import AddressInUse, Listener, Network
 from agents.runtime import Launch
 from cluster.api.objects import Object
@@ -25,6 +25,9 @@ class Served(Protocol):
 
     def path_fails(self, path: str) -> bool:
         """All probes of this path are to fail now."""
+
+    def document(self, path: str) -> bytes | None:
+        """The file that the image serves at this path; None where files have no say. Raises OSError."""
 
     def print(self, stream: str, text: str) -> None: ...
 
@@ -107,6 +110,12 @@ class Server:
         else:
             reply = next((r for known, r in profile.paths if known == path), profile.reply)
         body = self._filled(reply.body, request).encode()
+        if profile.document_root and reply is profile.reply:
+            try:
+                body = self._served.document(path) or body
+            except OSError:
+                reply = Reply(status=404, body="404 Not Found\n")
+                body = reply.body.encode()
         headers = [(name, self._filled(value, request)) for name, value in reply.headers]
         if profile.access_log:
             agent = request.header("user-agent") or "-"
@@ -115,6 +124,13 @@ class Server:
             )
             self._served.print("stdout", f'{line} "-" "{agent}"\n')
         return http.Response(status=reply.status, headers=headers, body=body)
+
+    def index(self) -> bytes:
+        """What the image's document root has."""
+        text = self._served.profile.reply.body
+        for placeholder, value in self._known.items():
+            text = text.replace(placeholder, value)
+        return text.encode()
 
     def _filled(self, text: str, request: http.Request) -> str:
         if "{" not in text:
@@ -135,6 +151,7 @@ def _placeholders(launch: Launch) -> dict[str, str]:
         "{node}": pod["spec"].get("nodeName", ""),
         "{container}": launch.container["name"],
         "{image}": image,
+        "{name}": repository(image).rpartition("/")[2],
         "{version}": launch.environment.get("VERSION") or tag(image),
         "{ip}": launch.pod_ip,
     }
