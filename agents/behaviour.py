@@ -88,7 +88,9 @@ class Profile:
     start_s: float = 0.0
     """From running until it serves."""
     start_error: Failure | None = None
-    """It can't be run: ContainerCannotRun, exit code 128."""
+    """It can't be run: StartError, exit code 128."""
+    user: int | None = None
+    """Of the image: who its processes are where the pod names nobody; None: not known."""
     shell: bool = False
     """Without command the image runs a shell: args are a command of their own."""
     command: tuple[str, ...] = ()
@@ -356,8 +358,9 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
     "image_size_bytes": _integer,
     "pull_error": _failure("ErrImagePull"),
     "start_s": _number,
-    "start_error": _failure("ContainerCannotRun"),
+    "start_error": _failure("StartError"),
     "shell": _flag,
+    "user": _integer,
     "command": _texts,
     "exit": _exit,
     "stop_s": _number,

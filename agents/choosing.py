@@ -52,6 +52,9 @@ class ChosenRuntime:
     def disk(self, pod: Object) -> Disk:
         return self.of(pod).disk(pod)
 
+    def runs_as_root(self, image: str, pod: Object) -> bool:
+        return self.of(pod).runs_as_root(image, pod)
+
     def needs_files(self, launch: Launch) -> bool:
         return self.of(launch.pod).needs_files(launch)
 

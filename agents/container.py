@@ -9,13 +9,15 @@ No I/O; the pod machine asks and tells.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 from agents.runtime import Exit
 from cluster.api.objects import Object
 from cluster.api.timings import Timings
 
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a container began that could not be started, as runtimes tell it."""
 CONFIG_RETRY_S = 10.0
 """The kubelet's pace for a pod whose last sync failed."""
 
@@ -83,8 +85,8 @@ class ContainerState:
 
     __slots__ = (
         "actual", "actuating", "attempt", "backoff", "container_id", "image_backoff", "image_id", "last",
-        "name", "phase", "ready", "restart_count", "restart_wanted", "retry_at", "role", "spec", "started",
-        "started_at", "termination", "waiting_message", "waiting_reason",
+        "name", "phase", "ready", "renewed_at", "restart_count", "restart_wanted", "retry_at", "role", "spec",
+        "started", "started_at", "termination", "waiting_message", "waiting_reason",
     )  # fmt: skip
 
     def __init__(self, spec: Object, role: Role, timings: Timings) -> None:
@@ -94,6 +96,8 @@ class ContainerState:
         self.phase = Phase.WAITING
         self.attempt = 0
         """Counts launches, the failed ones too; identifies the instance that an input is about."""
+        self.renewed_at = 0
+        """The last attempt before all containers of the pod were started over."""
         self.restart_count = 0
         self.container_id = ""
         self.image_id = ""
@@ -156,6 +160,17 @@ class ContainerState:
             self.last, self.termination = self.termination, None
             self.restart_count += 1
 
+    @property
+    def begun(self) -> bool:
+        """It was launched, since the pod last started over."""
+        return self.attempt > self.renewed_at
+
+    def renew(self) -> None:
+        """All containers of the pod start over."""
+        self.retire()
+        self.phase = Phase.WAITING
+        self.renewed_at = self.attempt
+
     def failed_to_launch(self, reason: str, message: str, retry_at: datetime) -> None:
         self.phase = Phase.EXITED if self.termination is not None else Phase.WAITING
         self.waiting_reason, self.waiting_message = reason, message
@@ -163,8 +178,9 @@ class ContainerState:
 
     def exited(self, exit: Exit, now: datetime) -> None:
         if self.phase is Phase.STARTING:
-            # it could not be run: for the outside this was an instance of its own
+            # it could not be run: for the outside this was an instance of its own, which never started
             self.retire()
+            self.started_at = NEVER
         self.termination = Termination(
             exit=exit,
             container_id=self.container_id,

@@ -61,8 +61,8 @@ class PodMachine:
 
     __slots__ = (
         "_grace_ends", "_grace_s", "_out", "_retry_sandbox_at", "containers", "ephemerals", "failure",
-        "inits", "ip", "mains", "pod", "policy", "resizing", "sandbox", "start_time", "terminating",
-        "timings", "transitions", "wake_at",
+        "inits", "ip", "mains", "pod", "policy", "resizing", "sandbox", "start_time", "starting_over",
+        "terminating", "timings", "transitions", "wake_at",
     )  # fmt: skip
 
     def __init__(self, pod: Object, timings: Timings, now: datetime) -> None:
@@ -84,6 +84,8 @@ class PodMachine:
         self.start_time = now
         self.terminating = False
         """Nothing is started any more; everything is stopped."""
+        self.starting_over = False
+        """A container's rule wants all containers started anew."""
         self.failure: tuple[str, str] | None = None
         """Reason and message of a pod that the node itself failed (DeadlineExceeded, Evicted)."""
         self.transitions: dict[str, tuple[str, str]] = {}
@@ -212,6 +214,8 @@ class PodMachine:
                 state.failed_to_launch(what.reason, what.message, retry_at)
             case Exited() if state.up or state.phase is Phase.STARTING:
                 state.exited(what.exit, now)
+                if restartrules.action_of(state.spec, what.exit.code) == restartrules.RESTART_ALL:
+                    self.starting_over = not self.terminating
             case ProbeTurned() if state.phase is Phase.RUNNING:
                 state.probed(what.probe, what.success)
             case RestartNow() if state.phase is Phase.RUNNING and not self.terminating:
@@ -259,11 +263,11 @@ class PodMachine:
         if self.sandbox is Sandbox.DOWN:
             return
         self._check_deadline(now)
-        if not self.terminating and self._over():
+        if not self.terminating and not self.starting_over and self._over():
             self._terminate(grace_of_spec(self.pod), now)
         if self.terminating:
             self._wind_down(now)
-        elif self.sandbox is Sandbox.UP:
+        elif self.sandbox is Sandbox.UP and not (self.starting_over and self._down_for_anew()):
             for state in self.ephemerals:
                 self._keep_running(state, now)
             if self._initialise(now):
@@ -304,7 +308,7 @@ class PodMachine:
 
     def _initialise(self, now: datetime) -> bool:
         """Brings the init containers on; True once the containers may run."""
-        begun = any(state.attempt for state in self.mains)
+        begun = any(state.begun for state in self.mains)
         for state in self.inits:
             if state.role is Role.SIDECAR:
                 self._keep_running(state, now)
@@ -328,6 +332,20 @@ class PodMachine:
             return
         self._show_backoff(state, now)
         self._wake(start_at)
+
+    def _down_for_anew(self) -> bool:
+        """Before all containers start over, every one has to be down; False once they were."""
+        every = [*self.inits, *self.mains]
+        for state in every:
+            if state.phase is Phase.RUNNING:
+                grace_s = max(grace_of_spec(self.pod), MINIMUM_GRACE_S)
+                self._halt(state, grace_s, f"Stopping container {state.name}")
+        if any(state.up or state.phase is Phase.STARTING for state in every):
+            return True
+        for state in every:
+            state.renew()
+        self.starting_over = False
+        return False
 
     def _actuate(self, now: datetime) -> None:
         """Brings running containers to the resources that are allocated to them."""

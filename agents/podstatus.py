@@ -176,7 +176,8 @@ def _phase(machine: PodMachine) -> str:
         return "Pending"
     if any(s.up for s in machine.states() if s.role is not Role.EPHEMERAL):
         return "Running"
-    if not terminal and (machine.terminating or any(machine.wants_restart(s) for s in machine.mains)):
+    again = any(s.termination is None or machine.wants_restart(s) for s in machine.mains)
+    if not terminal and (machine.terminating or again):
         return "Running"
     return "Succeeded" if all(_succeeded(s) for s in machine.mains) else "Failed"
 

@@ -110,6 +110,10 @@ class PodVolumes:
             )
         return found
 
+    def own_file(self, volume: str, path: str) -> bytes:
+        """Of an emptyDir. Raises OSError."""
+        return self._disk.volume(self.pod["metadata"]["uid"], volume).read(path)
+
     def _files(self, volume: Object) -> Files:
         meta = self.pod["metadata"]
         if "hostPath" in volume:

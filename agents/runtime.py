@@ -24,7 +24,7 @@ class Exit:
 
     code: int
     reason: str
-    """Completed | Error | OOMKilled | ContainerCannotRun | …"""
+    """Completed | Error | OOMKilled | StartError | …"""
     message: str = ""
     signal: int = 0
 
@@ -208,6 +208,9 @@ class Runtime(Protocol):
 
     def disk(self, pod: Object) -> Disk:
         """Where the pod's volumes are."""
+
+    def runs_as_root(self, image: str, pod: Object) -> bool:
+        """Whether a container of the image is root's where the pod names no user."""
 
     def needs_files(self, launch: Launch) -> bool:
         """Whether the container looks at its volumes from its start on; else they are prepared later."""

@@ -74,6 +74,9 @@ class EmulatedRuntime:
     def disk(self, pod: Object) -> MemoryDisk:
         return self._disk
 
+    def runs_as_root(self, image: str, pod: Object) -> bool:
+        return self._library.of(image).user == 0
+
     def needs_files(self, launch: Launch) -> bool:
         """Scripts do, unless they obviously don't."""
         profile = self._library.of(launch.container.get("image", ""))

@@ -59,6 +59,9 @@ class ProcessRuntime:
             self._disk = DirectoryDisk(self._home, self._volumes or self._home / "volumes")
         return self._disk
 
+    def runs_as_root(self, image: str, pod: Object) -> bool:
+        return self._library.of(image).user == 0
+
     def needs_files(self, launch: Launch) -> bool:
         return True
 
@@ -128,7 +131,8 @@ class ProcessRuntime:
         path = launch.environment.get("PATH") or os.environ.get("PATH", "")
         mounted = any(command[0].startswith(m["mountPath"]) for m in spec.get("volumeMounts", ()))
         if not mounted and shutil.which(command[0], path=path) is None:
-            why = "no such file or directory" if "/" in command[0] else "executable file not found in $PATH"
+            missing = f"stat {command[0]}: no such file or directory"
+            why = missing if "/" in command[0] else "executable file not found in $PATH"
             raise RuntimeError(_cannot_run(command[0], why))
         return command + args
 
@@ -167,4 +171,5 @@ def _sweep() -> None:
 
 def _cannot_run(name: str, why: str) -> str:
     start = "failed to create containerd task: failed to create shim task: OCI runtime create failed"
-    return f'{start}: unable to start container process: exec: "{name}": {why}: unknown'
+    init = "runc create failed: unable to start container process: error during container init"
+    return f'{start}: {init}: exec: "{name}": {why}: unknown'
