@@ -41,6 +41,7 @@ from cluster.store.journal.disk import Disk
 from cluster.store.store import Subscriber
 from scenarios.drill import Drill
 from scenarios.faults import CentralProcess, FaultError
+from scenarios.load import NetworkSender
 from scenarios.play import Audience, Report, play
 from scenarios.simulated_client import Front, SimulatedClient
 from scenarios.steps import Scenario
@@ -284,7 +285,7 @@ async def _simulate(scenario: Scenario, seed: int, trace: TextIO | None, audienc
             clock=clock,
             registry=Registry(),
             directory=scenario.file.parent,
-            network=cluster.network,
+            sender=NetworkSender(cluster.network, clock),
         )
         return await play(scenario, drill, clock, audience)
     finally:
