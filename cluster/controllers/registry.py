@@ -20,6 +20,7 @@ from cluster.controllers import (
     namespaces,
     node_ipam,
     node_lifecycle,
+    node_ttl,
     pod_garbage,
     replicaset,
     resource_quota,
@@ -86,6 +87,7 @@ _CONTROLLERS: dict[str, Callable[[World], Controller[Any]]] = {
     role_aggregation.NAME: role_aggregation.controller,
     node_ipam.NAME: node_ipam.controller,
     node_lifecycle.NAME: node_lifecycle.controller,
+    node_ttl.NAME: node_ttl.controller,
     taint_eviction.NAME: taint_eviction.controller,
     pod_garbage.NAME: pod_garbage.controller,
 }
