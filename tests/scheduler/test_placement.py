@@ -197,7 +197,7 @@ def test_a_node_that_has_the_image_is_taken_before_one_without_any_image() -> No
     """Pods that look the same are placed as others are, on nodes with and without images."""
     held = node("b")
     size = 800 << 20
-    held["status"]["images"] = [{"names": ["docker.io/library/nginx:latest"], "sizeBytes": size}]
+    held["status"]["images"] = [{"names": ["nginx:latest"], "sizeBytes": size}]
     scene = Scene(node("a"), held)
     templates = Templates(scene.snapshot, scene.profile, lambda pod: scene.group)
     assert [templates.place(pod("p")), *scene.place(pod("q"))] == ["b", "b"]
