@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from agents import http
+from agents import grpchealth, http
 from agents.behaviour import Profile, Reply
 from agents.emulated.world import FOREVER_S
 from agents.images import repository, tag
@@ -45,6 +45,16 @@ def ports_of(container: Object, profile: Profile) -> list[int]:
     return list(dict.fromkeys(ports))
 
 
+def grpc_services(container: Object) -> dict[int, list[str]]:
+    """Port → the services that gRPC probes ask for there."""
+    found: dict[int, list[str]] = {}
+    for name in PROBES:
+        action = (container.get(name) or {}).get("grpc")
+        if action:
+            found.setdefault(action["port"], []).append(action.get("service") or "")
+    return found
+
+
 def host_ports(launch: Launch) -> list[tuple[str, int]]:
     """Where the node itself answers for the container."""
     if launch.pod["spec"].get("hostNetwork"):
@@ -73,9 +83,11 @@ class Server:
         if profile.serves == "none":
             return
         handler = self._http if profile.serves == "http" else self._tcp
+        asked = grpc_services(self._launch.container)
         try:
             for port in ports_of(self._launch.container, profile):
-                self._listeners.append(await self._network.listen(self._launch.pod_ip, port, handler))
+                chosen = self._grpc if port in asked else handler
+                self._listeners.append(await self._network.listen(self._launch.pod_ip, port, chosen))
             for ip, port in host_ports(self._launch):
                 self._listeners.append(await self._network.listen(ip, port, handler))
         except AddressInUse:
@@ -86,6 +98,15 @@ class Server:
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             await listener.close()
+
+    async def _grpc(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A port that a gRPC probe asks: the services that the probes name are there, and well."""
+        known = ["", *(name for names in grpc_services(self._launch.container).values() for name in names)]
+
+        def health(service: str) -> grpchealth.Health | None:
+            return grpchealth.Health.SERVING if service in known else None
+
+        await grpchealth.serve(reader, writer, health)
 
     async def _tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Swallows what comes until the peer closes."""

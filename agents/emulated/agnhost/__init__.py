@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from agents.emulated.agnhost import (
     connect,
+    grpchealthchecking,
     guestbook,
     incluster,
     logs,
@@ -27,6 +28,7 @@ SUBCOMMANDS: dict[str, Command] = {
     **servers.COMMANDS,
     **reviews.COMMANDS,
     "connect": connect.connect,
+    "grpc-health-checking": grpchealthchecking.grpc_health_checking,
     "guestbook": guestbook.guestbook,
     "inclusterclient": incluster.inclusterclient,
     "logs-generator": logs.logs_generator,
