@@ -82,7 +82,7 @@ async def create_object(env: Environment, call: Call, obj: Object, *, tracked: b
     _prepare_new(strategy, obj)
     if strategy.allocates:
         env.services.allocate(obj, None)
-    if causes := schema.creation_errors(strategy, obj):
+    if causes := schema.creation_errors(call, strategy, obj):
         raise errors.invalid(strategy.resource, obj["metadata"].get("name", ""), causes)
     entry = await _store_new(env, request, strategy, generated)
     call.created = True
@@ -229,7 +229,7 @@ async def _store_update(env: Environment, request: Request, strategy: Strategy, 
         return current
     if strategy.generation and call.subresource != "status" and grown_generation(strategy, new, old):
         new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
-    if causes := schema.update_errors(strategy, new, old, call.subresource):
+    if causes := schema.update_errors(call, strategy, new, old):
         raise errors.invalid(strategy.resource, call.name, causes)
     if env.admission.validating_webhooks is not None:
         await env.admission.validating_webhooks(request)
