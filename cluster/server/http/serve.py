@@ -6,9 +6,11 @@ from structlog.typing import FilteringBoundLogger
 
 from broker.chance import Chance
 from broker.clock import Clock
+from cluster.server.aggregation.backends import Backends
 from cluster.server.auth.identity import Identity
 from cluster.server.certificates import Pki
 from cluster.server.http.connection import Listener
+from cluster.server.http.delegation import Delegation
 from cluster.server.http.documents import Documents, Page
 from cluster.server.http.forms import Forms
 from cluster.server.http.health import Health
@@ -33,6 +35,7 @@ class ApiServer:
         pki: Pki,
         *,
         streams: NodeStreams | None,
+        backends: Backends | None = None,
         clock: Clock,
         chance: Chance,
         log: FilteringBoundLogger,
@@ -44,9 +47,10 @@ class ApiServer:
         self.in_flight = InFlight()
         self.address = ""
         self._verbs = verbs
+        backends = backends or Backends(verbs.store, None)
         forms = Forms(verbs.store, verbs.registry, clock)
         documents = Documents(
-            Published(verbs.registry),
+            Published(verbs.registry, backends),
             health=self.health,
             metrics=self.metrics,
             tokens=identity.tokens,
@@ -65,6 +69,7 @@ class ApiServer:
                 Streaming(verbs, streams),
             ),
             documents=documents,
+            delegation=Delegation(backends),
             metrics=self.metrics,
             in_flight=self.in_flight,
             clock=clock,
