@@ -24,6 +24,7 @@ from agents.routed import RoutedNetwork
 from agents.runtime import Runtime
 from agents.services.dataplane import Dataplane
 from agents.settings import AgentSettings, SettingsError, parse_settings
+from agents.shelf import Shelf
 from broker import garbage
 from broker import log as logging
 from broker.chance import Chance
@@ -63,7 +64,8 @@ async def _run(
     settings: AgentSettings, library: Library, rules: LinkRules, clock: Clock, log: FilteringBoundLogger
 ) -> int:
     services = _dataplane(settings, log)
-    nodes = _build(settings, library, rules, clock, log, services)
+    shelf = Shelf(settings.volumes)
+    nodes = _build(settings, library, rules, clock, log, services, shelf)
     garbage.settle()
     stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -86,6 +88,7 @@ async def _run(
     try:
         async with asyncio.timeout(STOP_S + settings.machine.shutdown_grace_s):
             await _put_away(nodes, services)
+            shelf.close()
     except TimeoutError:
         log.warning("switched off before everything was put away", after_s=STOP_S)
         sys.stdout.flush()
@@ -121,6 +124,7 @@ def _build(
     clock: Clock,
     log: FilteringBoundLogger,
     services: Dataplane,
+    shelf: Shelf,
 ) -> list[AgentNode]:
     chance = Chance.from_entropy()
     view = build_view(settings.cluster, timings=settings.timings, clock=clock, chance=chance, log=log)
@@ -134,6 +138,7 @@ def _build(
             password=settings.passwords[name],
             chance=chance.fork(f"link/{name}"),
             rules=rules,
+            reading_qos=0,
             log=log.bind(node=name),
         )
         nodes.append(
@@ -151,6 +156,7 @@ def _build(
                 clock=clock,
                 chance=chance,
                 log=log,
+                shelf=shelf,
             )
         )
     return nodes
@@ -164,7 +170,7 @@ def _processes(
         from agents.process.runtime import ProcessRuntime
 
         own = chance.fork("processes")
-        return ProcessRuntime(library, cluster=settings.cluster, clock=clock, chance=own)
+        return ProcessRuntime(library, clock=clock, chance=own, volumes=settings.volumes)
 
     return make
 

@@ -19,6 +19,7 @@ from agents.nodemessages import Connected, ControlSeen, ShutDown
 from agents.runtime import Runtime
 from agents.services.dataplane import Dataplane
 from agents.settings import Machine
+from agents.shelf import Shelf
 from broker import topics
 from broker.chance import Chance
 from broker.clock import Clock
@@ -172,10 +173,12 @@ def build_node(
     services: Dataplane | None = None,
     view: ClusterView | None = None,
     processes: Callable[[], Runtime] | None = None,
+    shelf: Shelf | None = None,
 ) -> AgentNode:
     """A node with the emulated runtime, not yet started. Each call draws a new epoch from `chance`.
     `services`, `view`: of a process with several nodes, over the same network; the caller closes them.
-    `processes` makes the runtime for pods that want real processes; None (simulations): all are emulated."""
+    `processes` makes the runtime for pods that want real processes; None (simulations): all are emulated.
+    `shelf` has the persistent volumes, where nodes share them; whoever made it closes it."""
     owns_services = services is None
     epoch = chance.name_suffix(10)
     own = chance.fork(f"{name}/{epoch}")
@@ -184,7 +187,8 @@ def build_node(
     if services is None:
         services = Dataplane(network, log=log.bind(node=name))
         follow(services, view)
-    emulated = EmulatedRuntime(services.network, library, clock=clock, chance=own.fork("runtime"))
+    chosen = own.fork("runtime")
+    emulated = EmulatedRuntime(services.network, library, clock=clock, chance=chosen, shelf=shelf)
     return AgentNode(
         NodeParts(
             cluster=cluster,

@@ -88,7 +88,9 @@ class Profile:
     start_s: float = 0.0
     """From running until it serves."""
     start_error: Failure | None = None
-    """It can't be run: ContainerCannotRun, exit code 128."""
+    """It can't be run: StartError, exit code 128."""
+    user: int | None = None
+    """Of the image: who its processes are where the pod names nobody; None: not known."""
     shell: bool = False
     """Without command the image runs a shell: args are a command of their own."""
     command: tuple[str, ...] = ()
@@ -103,6 +105,8 @@ class Profile:
     ports: tuple[int, ...] = ()
     """Served where the pod declares no ports."""
     reply: Reply = field(default_factory=Reply)
+    document_root: str = ""
+    """Its files are served once somebody looked into it or mounted a volume there; `reply` is its index."""
     paths: tuple[tuple[str, Reply], ...] = ()
     """Answers of their own for some paths."""
     latency_s: float = 0.0
@@ -354,8 +358,9 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
     "image_size_bytes": _integer,
     "pull_error": _failure("ErrImagePull"),
     "start_s": _number,
-    "start_error": _failure("ContainerCannotRun"),
+    "start_error": _failure("StartError"),
     "shell": _flag,
+    "user": _integer,
     "command": _texts,
     "exit": _exit,
     "stop_s": _number,
@@ -364,6 +369,7 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
     "serves": _one_of("http", "tcp", "none"),
     "ports": lambda value: tuple(_integer(item) for item in _list(value)),
     "reply": _reply,
+    "document_root": _text,
     "paths": _paths,
     "latency_s": _number,
     "readiness": _answers,

@@ -1,8 +1,8 @@
 """Two runtimes as one: each pod has its containers run by the one that it chose.
 
-A pod chooses with the annotation `kubemu.dev/runtime: process`, or with a RuntimeClass whose name is that of
-the runtime; the others are emulated. Divergence: a RuntimeClass's handler is not looked up, its name stands
-for it.
+A pod chooses with the annotation `kubemu.dev/runtime: process`, or with a RuntimeClass whose handler is that
+runtime; the others are emulated. Handlers that clusters usually have configured (`runc`, and the one that
+RuntimeClasses are tested with) are those of the default runtime too.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from broker.supervision import Tasks
 from cluster.api.objects import Object
 
 ANNOTATION = "kubemu.dev/runtime"
+DEFAULT_HANDLERS = ("", "emulated", "runc", "test-handler")
 
 
 class ChosenRuntime:
@@ -25,11 +26,19 @@ class ChosenRuntime:
         self._others = others
         self._made: dict[str, Runtime] = {}
         self._tasks = Tasks()
+        self._chosen: dict[str, str] = {}
+        """Pod uid → the other runtime that its RuntimeClass names."""
+
+    def choose(self, pod: Object, handler: str) -> bool:
+        if handler in self._others:
+            self._chosen[pod["metadata"]["uid"]] = handler
+            return True
+        return handler in DEFAULT_HANDLERS
 
     def of(self, pod: Object) -> Runtime:
         annotations = pod["metadata"].get("annotations")
         wanted = annotations.get(ANNOTATION) if annotations else None
-        wanted = wanted or pod["spec"].get("runtimeClassName")
+        wanted = wanted or self._chosen.get(pod["metadata"]["uid"])
         if not wanted or wanted not in self._others:
             return self._default
         if wanted not in self._made:
@@ -42,6 +51,9 @@ class ChosenRuntime:
 
     def disk(self, pod: Object) -> Disk:
         return self.of(pod).disk(pod)
+
+    def runs_as_root(self, image: str, pod: Object) -> bool:
+        return self.of(pod).runs_as_root(image, pod)
 
     def needs_files(self, launch: Launch) -> bool:
         return self.of(launch.pod).needs_files(launch)
@@ -63,6 +75,7 @@ class ChosenRuntime:
         return await self.of(launch.pod).start(launch, on_exit)
 
     def forget(self, uid: str) -> None:
+        self._chosen.pop(uid, None)
         for runtime in self._all():
             runtime.forget(uid)
 

@@ -9,13 +9,15 @@ No I/O; the pod machine asks and tells.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 from agents.runtime import Exit
 from cluster.api.objects import Object
 from cluster.api.timings import Timings
 
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a container began that could not be started, as runtimes tell it."""
 CONFIG_RETRY_S = 10.0
 """The kubelet's pace for a pod whose last sync failed."""
 
@@ -82,9 +84,9 @@ class ContainerState:
     """The container's state; the methods are its transitions."""
 
     __slots__ = (
-        "attempt", "backoff", "container_id", "exit_wanted", "image_backoff", "image_id", "last", "name",
-        "phase", "ready", "restart_count", "retry_at", "role", "spec", "started", "started_at", "termination",
-        "waiting_message", "waiting_reason",
+        "actual", "actuating", "attempt", "backoff", "container_id", "image_backoff", "image_id", "last",
+        "name", "phase", "ready", "renewed_at", "restart_count", "restart_wanted", "retry_at", "role", "spec",
+        "started", "started_at", "termination", "waiting_message", "waiting_reason",
     )  # fmt: skip
 
     def __init__(self, spec: Object, role: Role, timings: Timings) -> None:
@@ -94,6 +96,8 @@ class ContainerState:
         self.phase = Phase.WAITING
         self.attempt = 0
         """Counts launches, the failed ones too; identifies the instance that an input is about."""
+        self.renewed_at = 0
+        """The last attempt before all containers of the pod were started over."""
         self.restart_count = 0
         self.container_id = ""
         self.image_id = ""
@@ -107,8 +111,12 @@ class ContainerState:
         self.waiting_reason = ""
         self.waiting_message = ""
         self.retry_at: datetime | None = None
-        self.exit_wanted = False
-        """A kill is under way."""
+        self.restart_wanted = False
+        """Whatever the policy says: it was stopped to be started anew."""
+        self.actual: Object = {}
+        """The resources that the present instance runs with."""
+        self.actuating = False
+        """They are being changed."""
         self.backoff = BackOff(
             timings.restart_backoff_initial_s, timings.restart_backoff_max_s, timings.restart_backoff_reset_s
         )
@@ -134,13 +142,14 @@ class ContainerState:
         self.attempt += 1
         self.phase = Phase.STARTING
         self.retry_at = None
+        self.restart_wanted = False
+        self.actual, self.actuating = self.spec.get("resources") or {}, False
 
     def launched(self, container_id: str, image_id: str, now: datetime) -> None:
         self.retire()
         self.phase = Phase.RUNNING
         self.container_id, self.image_id = container_id, image_id
         self.started_at = now
-        self.exit_wanted = False
         self.waiting_reason = self.waiting_message = ""
         self.started = not self.has_probe("startup")
         self.ready = self.started and not self.has_probe("readiness")
@@ -151,6 +160,17 @@ class ContainerState:
             self.last, self.termination = self.termination, None
             self.restart_count += 1
 
+    @property
+    def begun(self) -> bool:
+        """It was launched, since the pod last started over."""
+        return self.attempt > self.renewed_at
+
+    def renew(self) -> None:
+        """All containers of the pod start over."""
+        self.retire()
+        self.phase = Phase.WAITING
+        self.renewed_at = self.attempt
+
     def failed_to_launch(self, reason: str, message: str, retry_at: datetime) -> None:
         self.phase = Phase.EXITED if self.termination is not None else Phase.WAITING
         self.waiting_reason, self.waiting_message = reason, message
@@ -158,8 +178,9 @@ class ContainerState:
 
     def exited(self, exit: Exit, now: datetime) -> None:
         if self.phase is Phase.STARTING:
-            # it could not be run: for the outside this was an instance of its own
+            # it could not be run: for the outside this was an instance of its own, which never started
             self.retire()
+            self.started_at = NEVER
         self.termination = Termination(
             exit=exit,
             container_id=self.container_id,
@@ -169,7 +190,6 @@ class ContainerState:
         )
         self.phase = Phase.EXITED
         self.started = self.ready = False
-        self.exit_wanted = False
         self.waiting_reason = self.waiting_message = ""
 
     def probed(self, probe: str, success: bool) -> bool:

@@ -1,8 +1,8 @@
 """Where a node keeps its pods' volumes: in memory, or in directories of the machine.
 
-One disk belongs to one node. Persistent volumes are kept beside the pods', by their claim, and are shared
-by all disks made from the same `Shelf`: what a pod wrote is found by its successor on another node.
-Divergence: in memory they are shared by the nodes of one process only.
+One disk belongs to one node. Persistent volumes are kept beside the pods', by their own name, and are shared
+by all disks made from the same `Shelf` or directory: what a pod wrote is found by its successor, on another
+node too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from agents.files import DirectoryFiles, Files, MemoryDirectory, MemoryFiles
+from agents.shelf import Shelf
 
 EMPTY_DIR_MODE = 0o777
 
@@ -20,21 +21,14 @@ class Disk(Protocol):
     def volume(self, uid: str, name: str) -> Files:
         """A pod's own volume; made when first asked for."""
 
-    def persistent(self, claim: str) -> Files:
-        """`claim`: namespace/name."""
+    def persistent(self, volume: str, uid: str) -> Files:
+        """By the PersistentVolume's name; for a pod, until that is discarded."""
 
     def host(self, path: str) -> Files:
         """A directory of the node itself, made when missing."""
 
     def discard(self, uid: str) -> None:
         """The pod is gone, its volumes with it."""
-
-
-class Shelf:
-    """The persistent volumes in memory."""
-
-    def __init__(self) -> None:
-        self.volumes: dict[str, MemoryDirectory] = {}
 
 
 class MemoryDisk:
@@ -49,11 +43,8 @@ class MemoryDisk:
             volumes[name] = MemoryDirectory(mode=EMPTY_DIR_MODE)
         return MemoryFiles(volumes[name])
 
-    def persistent(self, claim: str) -> MemoryFiles:
-        volumes = self._shelf.volumes
-        if claim not in volumes:
-            volumes[claim] = MemoryDirectory(mode=EMPTY_DIR_MODE)
-        return MemoryFiles(volumes[claim])
+    def persistent(self, volume: str, uid: str) -> MemoryFiles:
+        return MemoryFiles(self._shelf.volume(volume, uid))
 
     def host(self, path: str) -> MemoryFiles:
         self._host.make_directory(path, parents=True)
@@ -63,6 +54,7 @@ class MemoryDisk:
 
     def discard(self, uid: str) -> None:
         self._pods.pop(uid, None)
+        self._shelf.discard(uid)
 
 
 class DirectoryDisk:
@@ -75,8 +67,8 @@ class DirectoryDisk:
     def volume(self, uid: str, name: str) -> DirectoryFiles:
         return _directory(self._root / "pods" / uid / name)
 
-    def persistent(self, claim: str) -> DirectoryFiles:
-        return _directory(self._shared / claim.replace("/", "_"))
+    def persistent(self, volume: str, uid: str) -> DirectoryFiles:
+        return _directory(self._shared / volume.replace("/", "_"))
 
     def host(self, path: str) -> DirectoryFiles:
         real = Path(path)

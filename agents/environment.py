@@ -16,6 +16,8 @@ from cluster.api.objects import Object
 
 Lookup = Callable[[str, str, str], Object | None]
 """(kind, namespace, name) → the object, if the node was given it."""
+OwnFile = Callable[[str, str], bytes]
+"""(name of a volume of the pod's, path in it) → what the file holds. Raises OSError."""
 
 _REFERENCE = re.compile(r"\$\$|\$\(([-._a-zA-Z0-9]+)\)")
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['(.*)'\]")
@@ -23,6 +25,10 @@ _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['(.*)'\]")
 
 class ConfigProblem(Exception):
     """Why the container can't be configured."""
+
+
+def _no_file(volume: str, path: str) -> bytes:
+    raise FileNotFoundError(path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +44,12 @@ class Place:
 
 
 def environment_of(
-    pod: Object, container: Object, place: Place, lookup: Lookup, services: Iterable[Object]
+    pod: Object,
+    container: Object,
+    place: Place,
+    lookup: Lookup,
+    services: Iterable[Object],
+    own_file: OwnFile = _no_file,
 ) -> dict[str, str]:
     """Raises ConfigProblem."""
     result = service_variables(pod, services)
@@ -50,7 +61,11 @@ def environment_of(
     for entry in container.get("env", ()):
         name = entry["name"]
         if "valueFrom" in entry:
-            found = _value_from(entry["valueFrom"], pod, container, place, lookup)
+            source = entry["valueFrom"]
+            if "fileKeyRef" in source:
+                found = _value_in_file(source["fileKeyRef"], own_file)
+            else:
+                found = _value_from(source, pod, container, place, lookup)
             if found is not None:
                 result[name] = found
         else:
@@ -134,6 +149,32 @@ def _value_from(source: Object, pod: Object, container: Object, place: Place, lo
             raise ConfigProblem(f"couldn't find key {key} in {kind} {namespace}/{name}")
         return values[key].decode(errors="replace")
     return None
+
+
+def _value_in_file(reference: Object, own_file: OwnFile) -> str | None:
+    """None where an optional reference leads nowhere."""
+    path, key = reference["path"], reference["key"]
+    try:
+        text = own_file(reference["volumeName"], path).decode(errors="replace")
+    except FileNotFoundError:
+        text = ""
+    except OSError as error:
+        raise ConfigProblem("couldn't parse env file") from error
+    found = _variables_in(text).get(key)
+    if found is None and not reference.get("optional"):
+        raise ConfigProblem(f'environment variable key "{key}" not found in file "{path}"')
+    return found
+
+
+def _variables_in(text: str) -> dict[str, str]:
+    """Lines of the form NAME=value, the value in quotes or not; others and comments count for nothing."""
+    found = {}
+    for line in text.splitlines():
+        name, equals, value = line.strip().partition("=")
+        if equals and name and not name.startswith("#"):
+            quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+            found[name] = value[1:-1] if quoted else value
+    return found
 
 
 def field_value(path: str, pod: Object, place: Place) -> str:

@@ -112,6 +112,10 @@ class Heart:
         self._emit(uid, "Warning", "Evicted", message)
         self._pods.tell(uid, PodFailed("Evicted", message, EVICTION_GRACE_S))
 
+    def pressures(self) -> tuple[str, ...]:
+        """The pressure conditions that hold."""
+        return ("MemoryPressure",) if self._under_pressure() else ()
+
     def _under_pressure(self) -> bool:
         since = self._pressed_at
         return since is not None and self._actor.context.clock.monotonic() - since < pressure.TRANSITION_S

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from agents.allocation import Refusal
 from agents.environment import Place
 from agents.network import Network
 from agents.runtime import Container, Runtime
@@ -51,15 +52,28 @@ class Host(Protocol):
 
     def lookup(self, kind: str, namespace: str, name: str) -> Object | None: ...
 
+    def handler(self, pod: Object) -> str:
+        """Of its RuntimeClass; empty without one. Raises LookupError where there is no such class."""
+
     def services(self) -> Sequence[Object]: ...
 
     def resolve(self, name: str, type: str) -> Sequence[str]:
         """The data of the cluster's DNS records of a full name, as its DNS server would answer."""
 
+    def admit(self, uid: str, pod: Object) -> Refusal | None:
+        """Books what the pod needs, or refuses to run it."""
+
+    def resize(self, uid: str, pod: Object) -> Refusal | None:
+        """Books what a pod that runs needs now; Infeasible or Deferred where there is no room."""
+
     def take_address(self, uid: str) -> str | None:
         """None while there is none."""
 
-    def release_address(self, uid: str) -> None: ...
+    def give_back(self, uid: str) -> None:
+        """The pod's share of the node is free."""
+
+    def release(self, uid: str) -> None:
+        """Nothing of the pod runs any more: its address and its share are free."""
 
     def report(self, view: PodView, status: Object) -> None:
         """The pod's status changed."""

@@ -38,6 +38,7 @@ class Request:
     headers: Headers = ()
     body: bytes = b""
     peer: str = ""
+    peer_port: int = 0
 
     @property
     def path(self) -> str:
@@ -64,24 +65,26 @@ Handler = Callable[[Request], Awaitable[Response | None]]
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handler: Handler) -> None:
     """Answers the requests of one connection until either side closes it."""
-    peer = writer.get_extra_info("peername")
-    peer_ip = str(peer[0]) if peer else ""
+    name = writer.get_extra_info("peername")
+    peer = (str(name[0]), int(name[1])) if name else ("", 0)
     try:
         while data := await reader.read(_CHUNK):
             plain = plainhttp.request_in(data)
             if plain is None:
-                await _serve_others(data, reader, writer, handler, peer_ip)
+                await _serve_others(data, reader, writer, handler, peer)
                 return
-            if not await _serve_plain(plain, writer, handler, peer_ip):
+            if not await _serve_plain(plain, writer, handler, peer):
                 return
     except OSError:
         return
 
 
 async def _serve_plain(
-    plain: plainhttp.PlainRequest, writer: asyncio.StreamWriter, handler: Handler, peer_ip: str
+    plain: plainhttp.PlainRequest, writer: asyncio.StreamWriter, handler: Handler, peer: tuple[str, int]
 ) -> bool:
-    request = Request(method=plain.method, target=plain.target, headers=plain.headers, peer=peer_ip)
+    request = Request(
+        method=plain.method, target=plain.target, headers=plain.headers, peer=peer[0], peer_port=peer[1]
+    )
     response = await handler(request)
     if response is None:
         return False
@@ -97,13 +100,13 @@ async def _serve_others(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
     handler: Handler,
-    peer_ip: str,
+    peer: tuple[str, int],
 ) -> None:
     """From a message on that is not plain; `data` is its beginning."""
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_CHUNK)
     connection.receive_data(data)
     try:
-        while await _serve_one(connection, reader, writer, handler, peer_ip):
+        while await _serve_one(connection, reader, writer, handler, peer):
             connection.start_next_cycle()
     except h11.RemoteProtocolError:
         if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
@@ -117,7 +120,7 @@ async def _serve_one(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
     handler: Handler,
-    peer_ip: str,
+    peer: tuple[str, int],
 ) -> bool:
     head = await _next(connection, reader)
     if not isinstance(head, h11.Request):
@@ -130,7 +133,8 @@ async def _serve_one(
         target=head.target.decode("latin-1"),
         headers=_text_headers(head.headers),
         body=body,
-        peer=peer_ip,
+        peer=peer[0],
+        peer_port=peer[1],
     )
     response = await handler(request)
     if response is None:

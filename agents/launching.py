@@ -58,26 +58,21 @@ class Launching:
         try:
             launch = self._configure()
         except (ConfigProblem, BehaviourError) as error:
-            return ConfigFailed(
-                container=self._name,
-                attempt=self._attempt,
-                reason="CreateContainerConfigError",
-                message=str(error),
-            )
+            return self._config_failed("CreateContainerConfigError", str(error))
+        except Unsupported as error:
+            return self._config_failed("CreateContainerError", str(error))
         if self._host.runtime.needs_files(launch):
             try:
                 await launch.volumes.prepare()
             except MountProblem as problem:
                 self._host.emit(self._view.uid, "Warning", "FailedMount", str(problem))
-                return ConfigFailed(
-                    container=self._name, attempt=self._attempt, reason="ContainerCreating", message=""
-                )
+                return self._config_failed("ContainerCreating", "")
         self._emit("Normal", "Created", "Container created")
         try:
             container = await self._host.runtime.start(launch, on_exit)
         except RuntimeError as error:
             self._emit("Warning", "Failed", f"Error: {error}")
-            exit = Exit(code=START_ERROR, reason="ContainerCannotRun", message=str(error))
+            exit = Exit(code=START_ERROR, reason="StartError", message=str(error))
             return Exited(container=self._name, attempt=self._attempt, exit=exit)
         self._emit("Normal", "Started", "Container started")
         return container, image_id
@@ -112,10 +107,15 @@ class Launching:
         )
         return pulled.id
 
+    def _config_failed(self, reason: str, message: str) -> ConfigFailed:
+        return ConfigFailed(container=self._name, attempt=self._attempt, reason=reason, message=message)
+
     def _configure(self) -> Launch:
         host, pod = self._host, self._pod
         place = host.place(self._view.ip)
-        variables = environment_of(pod, self._spec, place, host.lookup, host.services())
+        self._check_volumes()
+        files = self._volumes.own_file
+        variables = environment_of(pod, self._spec, place, host.lookup, host.services(), files)
         annotation = (pod["metadata"].get("annotations") or {}).get(ANNOTATION)
         self._check_user()
         return Launch(
@@ -130,18 +130,35 @@ class Launching:
             resolve=host.resolve,
         )
 
+    def _check_volumes(self) -> None:
+        """Raises Unsupported."""
+        mounted = {mount["name"] for mount in self._spec.get("volumeMounts", ())}
+        for volume in self._pod["spec"].get("volumes", ()):
+            if "image" in volume and volume["name"] in mounted:
+                raise Unsupported(
+                    f'image volumes are not supported by the runtime: volume "{volume["name"]}"'
+                )
+
     def _check_user(self) -> None:
-        """Raises ConfigProblem. Which user an image wants is not known: only what the pod says is checked."""
+        """Raises ConfigProblem. Of an image that nobody described the user is not known."""
         outer = self._pod["spec"].get("securityContext") or {}
         inner = self._spec.get("securityContext") or {}
-        must_not_be_root = inner.get("runAsNonRoot", outer.get("runAsNonRoot"))
-        if must_not_be_root and inner.get("runAsUser", outer.get("runAsUser")) == 0:
-            meta = self._pod["metadata"]
-            who = f'pod: "{meta["name"]}_{meta["namespace"]}({meta["uid"]})", container: {self._name}'
+        if not inner.get("runAsNonRoot", outer.get("runAsNonRoot")):
+            return
+        user = inner.get("runAsUser", outer.get("runAsUser"))
+        meta = self._pod["metadata"]
+        who = f'pod: "{meta["name"]}_{meta["namespace"]}({meta["uid"]})", container: {self._name}'
+        if user == 0:
             raise ConfigProblem(f"container's runAsUser breaks non-root policy ({who})")
+        if user is None and self._host.runtime.runs_as_root(self._spec.get("image", ""), self._pod):
+            raise ConfigProblem(f"container has runAsNonRoot and image will run as root ({who})")
 
     def _emit(self, type: str, reason: str, message: str) -> None:
         self._host.emit(self._view.uid, type, reason, message, self._field_path)
+
+
+class Unsupported(Exception):
+    """What no runtime here can do for a container."""
 
 
 class HookFailed(Exception):

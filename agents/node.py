@@ -14,6 +14,8 @@ from typing import Any
 
 from agents import machine
 from agents.addresses import AddressPool
+from agents.admitting import Admission
+from agents.allocation import Allocation, Refusal
 from agents.clusterview import ClusterView
 from agents.environment import Place
 from agents.heartbeat import Heart
@@ -89,13 +91,15 @@ class NodeActor(Actor[NodeMessage]):
         self._runtime_version = runtime_version
         self._ip = size.address
         self._capacity = machine.capacity(size)
+        self._allocation = Allocation(self._capacity)
+        self._admission = Admission(name, self._allocation)
         self._asked_since: float | None = None
         self._dns = ("", "cluster.local")
         """The cluster's DNS server and domain."""
         self._addresses: AddressPool | None = None
         self._introduced = False
         self._tokens = TokenDesk(epoch, tell)
-        self._pods = NodePods(self, self, view, self._resynchronise)
+        self._pods = NodePods(self, self, view, self._resynchronise, self._on_node)
         self._streams = NodeStreams(self, self, self._pods, tell)
         self._reports = Reports(self, epoch, tell, self._resynchronise)
         self._registration = Registration(self, tell, self._reports, self._form, self._streams.end)
@@ -170,6 +174,9 @@ class NodeActor(Actor[NodeMessage]):
             node_info=machine.node_info(self._name, self._runtime_version),
         )
 
+    def _on_node(self, node: Object) -> None:
+        self._admission.learn(node)
+
     def _resynchronise(self) -> None:
         self._registration.resynchronise()
 
@@ -180,6 +187,7 @@ class NodeActor(Actor[NodeMessage]):
         if not self._registration.accept(message.session):
             return
         self._dns = (message.cluster_dns, message.cluster_domain)
+        self._admission.learn(message.node)
         if self._addresses is None or self._addresses.cidr != cidr:
             self._addresses = AddressPool(cidr)
         if not self._ip:
@@ -250,6 +258,15 @@ class NodeActor(Actor[NodeMessage]):
     def lookup(self, kind: str, namespace: str, name: str) -> Object | None:
         return self._pods.desired.lookup(kind, namespace, name)
 
+    def handler(self, pod: Object) -> str:
+        name = pod["spec"].get("runtimeClassName")
+        if not name:
+            return ""
+        found = self._pods.desired.lookup("RuntimeClass", "", name)
+        if found is None:
+            raise LookupError(f'runtimeclass.node.k8s.io "{name}" not found')
+        return str(found["handler"])
+
     def services(self) -> Sequence[Object]:
         return self._view.of_kind("Service")
 
@@ -259,14 +276,33 @@ class NodeActor(Actor[NodeMessage]):
     def take_address(self, uid: str) -> str | None:
         return self._addresses.take(uid) if self._addresses is not None else None
 
-    def release_address(self, uid: str) -> None:
+    def admit(self, uid: str, pod: Object) -> Refusal | None:
+        self._admission.pressures = self._heart.pressures()
+        self._admission.shutting_down = self._heart.shutting_down
+        return self._admission.refusal(uid, pod)
+
+    def resize(self, uid: str, pod: Object) -> Refusal | None:
+        refusal = self._allocation.resize(uid, pod)
+        if refusal is not None and refusal.reason == "Deferred":
+            self._pods.wait_for_room(uid)
+        elif refusal is None:
+            self._pods.room_made()  # it may need less than before
+        return refusal
+
+    def give_back(self, uid: str) -> None:
+        if self._allocation.release(uid):
+            self._pods.room_made()
+
+    def release(self, uid: str) -> None:
         if self._addresses is not None:
             self._addresses.release(uid)
+        self.give_back(uid)
 
     def report(self, view: PodView, status: Object) -> None:
         self._reports.status(view, status)
 
     def gone(self, view: PodView) -> None:
+        self.give_back(view.uid)
         if self._pods.take_off(view.uid):
             self._reports.gone(view)
             self._runtime.forget(view.uid)

@@ -9,7 +9,7 @@ from agents.desired import Changes, DesiredState, Verdict
 from agents.host import Host, PodView
 from agents.nodemessages import NodeMessage
 from agents.podactor import PodActor, PodMessage, PodRemoved, PodUpdated
-from agents.steps import ConfigChanged
+from agents.steps import ConfigChanged, RoomMade
 from broker.actor import Actor, Ref, Restart
 from cluster.api.objects import Object
 from cluster.api.wire import Desired
@@ -25,11 +25,15 @@ class NodePods:
         host: Host,
         view: ClusterView,
         out_of_step: Callable[[], None],
+        on_node: Callable[[Object], None],
     ) -> None:
         self._actor = actor
         self._host = host
         self._view = view
         self._out_of_step = out_of_step
+        self._on_node = on_node
+        """The Node's own object is another one."""
+        self._waiting_for_room: dict[str, None] = {}
         self.desired = DesiredState()
         self._pods: dict[str, tuple[Ref[PodMessage], PodView]] = {}
         self._left: dict[str, None] = {}
@@ -50,6 +54,15 @@ class NodePods:
     def tell_all(self, message: PodMessage) -> None:
         for ref, _ in self._pods.values():
             ref.tell(message)
+
+    def room_made(self) -> None:
+        """A pod left: resizes that were deferred are looked at again, in the order of their asking."""
+        waiting, self._waiting_for_room = list(self._waiting_for_room), {}
+        for uid in waiting:
+            self.tell(uid, RoomMade())
+
+    def wait_for_room(self, uid: str) -> None:
+        self._waiting_for_room[uid] = None
 
     def start_waiting(self) -> None:
         """The Services are known by now."""
@@ -79,9 +92,13 @@ class NodePods:
                 pass
 
     def _apply(self, changes: Changes, *, full: bool) -> None:
+        for kind, space, name in changes.others:
+            if kind == "Node" and (node := self.desired.lookup(kind, space, name)) is not None:
+                self._on_node(node)
         for uid in changes.gone:
             self._left.pop(uid, None)
             if uid in self._pods:
+                self._host.give_back(uid)  # as for a kubelet, what has no object takes no room
                 self._pods[uid][0].tell(PodRemoved())
         fresh = []
         for pod in changes.pods:

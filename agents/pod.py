@@ -14,8 +14,12 @@ from datetime import datetime, timedelta
 from enum import Enum
 from itertools import chain
 
+from agents import restartrules
 from agents.container import CONFIG_RETRY_S, ContainerState, Phase, Role, duration
+from agents.resizing import RETRY_S, Resizing, must_restart, same_resources
 from agents.steps import (
+    Actuate,
+    Actuated,
     ConfigChanged,
     ConfigFailed,
     Effect,
@@ -28,7 +32,10 @@ from agents.steps import (
     Look,
     ProbeTurned,
     PullFailed,
+    Resize,
+    ResizeAnswered,
     RestartNow,
+    RoomMade,
     SandboxFailed,
     SandboxReady,
     SetUp,
@@ -54,8 +61,8 @@ class PodMachine:
 
     __slots__ = (
         "_grace_ends", "_grace_s", "_out", "_retry_sandbox_at", "containers", "ephemerals", "failure",
-        "inits", "ip", "mains", "pod", "policy", "sandbox", "start_time", "terminating", "timings",
-        "transitions", "wake_at",
+        "inits", "ip", "mains", "pod", "policy", "resizing", "sandbox", "start_time", "starting_over",
+        "terminating", "timings", "transitions", "wake_at",
     )  # fmt: skip
 
     def __init__(self, pod: Object, timings: Timings, now: datetime) -> None:
@@ -63,8 +70,12 @@ class PodMachine:
         self.timings = timings
         spec = pod["spec"]
         self.policy: str = spec.get("restartPolicy", "Always")
-        self.inits = [ContainerState(c, _init_role(c), timings) for c in spec.get("initContainers", ())]
-        self.mains = [ContainerState(c, Role.MAIN, timings) for c in spec["containers"]]
+        self.resizing = Resizing(pod)
+        entry = self.resizing.allocated_entry
+        self.inits = [
+            ContainerState(entry(c), _init_role(c), timings) for c in spec.get("initContainers", ())
+        ]
+        self.mains = [ContainerState(entry(c), Role.MAIN, timings) for c in spec["containers"]]
         self.containers = {c.name: c for c in chain(self.inits, self.mains)}
         self.ephemerals: list[ContainerState] = []
         self._add_ephemerals(pod)
@@ -73,6 +84,8 @@ class PodMachine:
         self.start_time = now
         self.terminating = False
         """Nothing is started any more; everything is stopped."""
+        self.starting_over = False
+        """A container's rule wants all containers started anew."""
         self.failure: tuple[str, str] | None = None
         """Reason and message of a pod that the node itself failed (DeadlineExceeded, Evicted)."""
         self.transitions: dict[str, tuple[str, str]] = {}
@@ -88,13 +101,25 @@ class PodMachine:
     def update(self, pod: Object, now: datetime) -> list[Effect]:
         """Takes a newer version of the object."""
         self.pod = pod
-        for entry in chain(pod["spec"].get("initContainers", ()), pod["spec"]["containers"]):
-            if entry["name"] in self.containers:
-                self.containers[entry["name"]].spec = entry
+        self._take_entries()
         self._add_ephemerals(pod)
         if "deletionTimestamp" in pod["metadata"]:
             self._terminate(deletion_grace_s(pod), now)
+        elif not self.terminating:
+            self._ask_for_resize()
         return self.handle(Look(), now)
+
+    def _take_entries(self) -> None:
+        """What the containers are run by: the spec with the resources that are allocated."""
+        for entry in chain(self.pod["spec"].get("initContainers", ()), self.pod["spec"]["containers"]):
+            if entry["name"] in self.containers:
+                self.containers[entry["name"]].spec = self.resizing.allocated_entry(entry)
+
+    def _ask_for_resize(self) -> None:
+        if self.resizing.differs(self.pod):
+            self._out.append(Resize())
+        else:
+            self.resizing.pending = None
 
     def _add_ephemerals(self, pod: Object) -> None:
         for entry in pod["spec"].get("ephemeralContainers", ()):
@@ -154,6 +179,11 @@ class PodMachine:
                 for state in self.containers.values():
                     if state.waiting_reason == "CreateContainerConfigError":
                         state.retry_at = None
+            case ResizeAnswered():
+                self._book_resize(what)
+            case RoomMade():
+                if self.resizing.pending is not None and not self.terminating:
+                    self._ask_for_resize()
             case Look():
                 pass
             case _:
@@ -164,10 +194,12 @@ class PodMachine:
     def _book_container(
         self,
         state: ContainerState,
-        what: Launched | PullFailed | ConfigFailed | Exited | ProbeTurned | RestartNow,
+        what: Launched | PullFailed | ConfigFailed | Exited | ProbeTurned | RestartNow | Actuated,
         now: datetime,
     ) -> None:
         match what:
+            case Actuated():
+                self._book_actuation(state, what, now)
             case Launched() if state.phase is Phase.STARTING:
                 state.launched(what.container_id, what.image_id, now)
             case PullFailed() if state.phase is Phase.STARTING:
@@ -182,12 +214,31 @@ class PodMachine:
                 state.failed_to_launch(what.reason, what.message, retry_at)
             case Exited() if state.up or state.phase is Phase.STARTING:
                 state.exited(what.exit, now)
+                if restartrules.action_of(state.spec, what.exit.code) == restartrules.RESTART_ALL:
+                    self.starting_over = not self.terminating
             case ProbeTurned() if state.phase is Phase.RUNNING:
                 state.probed(what.probe, what.success)
             case RestartNow() if state.phase is Phase.RUNNING and not self.terminating:
                 self._restart(state, what)
             case _:
                 pass
+
+    def _book_resize(self, what: ResizeAnswered) -> None:
+        if self.terminating:
+            return
+        if what.reason:
+            self._out += self.resizing.refused(self.pod, what.reason, what.message)
+            return
+        self._out += self.resizing.granted(self.pod)
+        self._take_entries()
+
+    def _book_actuation(self, state: ContainerState, what: Actuated, now: datetime) -> None:
+        state.actuating = False
+        if what.error:
+            self._out += self.resizing.failed(self.pod, what.error)
+            state.retry_at = now + timedelta(seconds=RETRY_S)
+        else:
+            state.actual, state.retry_at = what.resources, None
 
     def _pull_failed(self, state: ContainerState, what: PullFailed, now: datetime) -> None:
         if what.reason == "ErrImagePull":
@@ -212,16 +263,17 @@ class PodMachine:
         if self.sandbox is Sandbox.DOWN:
             return
         self._check_deadline(now)
-        if not self.terminating and self._over():
+        if not self.terminating and not self.starting_over and self._over():
             self._terminate(grace_of_spec(self.pod), now)
         if self.terminating:
             self._wind_down(now)
-        elif self.sandbox is Sandbox.UP:
+        elif self.sandbox is Sandbox.UP and not (self.starting_over and self._down_for_anew()):
             for state in self.ephemerals:
                 self._keep_running(state, now)
             if self._initialise(now):
                 for state in self.mains:
                     self._keep_running(state, now)
+            self._actuate(now)
         elif self.sandbox is Sandbox.NONE:
             self._set_up(now)
 
@@ -256,7 +308,7 @@ class PodMachine:
 
     def _initialise(self, now: datetime) -> bool:
         """Brings the init containers on; True once the containers may run."""
-        begun = any(state.attempt for state in self.mains)
+        begun = any(state.begun for state in self.mains)
         for state in self.inits:
             if state.role is Role.SIDECAR:
                 self._keep_running(state, now)
@@ -280,6 +332,42 @@ class PodMachine:
             return
         self._show_backoff(state, now)
         self._wake(start_at)
+
+    def _down_for_anew(self) -> bool:
+        """Before all containers start over, every one has to be down; False once they were."""
+        every = [*self.inits, *self.mains]
+        for state in every:
+            if state.phase is Phase.RUNNING:
+                grace_s = max(grace_of_spec(self.pod), MINIMUM_GRACE_S)
+                self._halt(state, grace_s, f"Stopping container {state.name}")
+        if any(state.up or state.phase is Phase.STARTING for state in every):
+            return True
+        for state in every:
+            state.renew()
+        self.starting_over = False
+        return False
+
+    def _actuate(self, now: datetime) -> None:
+        """Brings running containers to the resources that are allocated to them."""
+        settled = True
+        for state in chain(self.inits, self.mains):
+            wanted = state.spec.get("resources")
+            if not state.up or same_resources(state.actual, wanted):
+                continue
+            settled = False
+            if state.phase is not Phase.RUNNING or state.actuating:
+                continue
+            if state.retry_at is not None and now < state.retry_at:
+                self._wake(state.retry_at)
+            elif must_restart(state.spec, state.actual, wanted or {}):
+                state.restart_wanted = True
+                grace_s = max(grace_of_spec(self.pod), MINIMUM_GRACE_S)
+                self._halt(state, grace_s, f"Container {state.name} resize requires restart")
+            else:
+                state.actuating = True
+                self._out.append(Actuate(container=state.name, attempt=state.attempt))
+        if settled and self.resizing.in_progress and not any(s.phase is Phase.STARTING for s in self.mains):
+            self._out += self.resizing.completed(self.pod)
 
     def _show_backoff(self, state: ContainerState, now: datetime) -> None:
         if not state.waiting_reason:
@@ -346,6 +434,10 @@ class PodMachine:
         """Whether an exited container is to run again."""
         return not self.terminating and self._wants_restart(state)
 
+    def would_restart(self, state: ContainerState) -> bool:
+        """By rules and policy alone."""
+        return self._wants_restart(state)
+
     def restarts(self, state: ContainerState) -> bool:
         """Whether an instance of it will be followed by another, as far as can be said now."""
         if self.terminating or state.role is Role.EPHEMERAL:
@@ -355,19 +447,10 @@ class PodMachine:
         return self._policy_of(state) != "Never"
 
     def _wants_restart(self, state: ContainerState) -> bool:
-        assert state.termination is not None
-        if state.role is Role.EPHEMERAL:
-            return False
-        policy = self._policy_of(state)
-        if policy == "Always" and state.role is not Role.INIT:
-            return True
-        return policy != "Never" and state.termination.exit.code != 0
+        return restartrules.wants_restart(state, self.policy)
 
     def _policy_of(self, state: ContainerState) -> str:
-        if state.role is Role.SIDECAR:
-            return "Always"
-        own: str = state.spec.get("restartPolicy", self.policy)
-        return own
+        return restartrules.policy_of(state, self.policy)
 
     def _wake(self, at: datetime) -> None:
         if self.wake_at is None or at < self.wake_at:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from typing import TypeAlias
 
-from agents.admitting import refusal
 from agents.behaviour import ANNOTATION, BehaviourError, overrides_for
 from agents.container import ContainerState, Role
 from agents.host import Host, PodView
@@ -22,8 +21,10 @@ from agents.probe import Result
 from agents.prober import probe as run_probe
 from agents.probing import OrderDue, ProbeDone, ProbeDue, Probes
 from agents.restore import SANDBOX_CHANGED, ended, restore
-from agents.runtime import Container, Exit
+from agents.runtime import Container, Exit, ResizeProblem
 from agents.steps import (
+    Actuate,
+    Actuated,
     ConfigChanged,
     ConfigFailed,
     Effect,
@@ -36,6 +37,8 @@ from agents.steps import (
     Look,
     ProbeTurned,
     PullFailed,
+    Resize,
+    ResizeAnswered,
     RestartNow,
     SandboxFailed,
     SandboxReady,
@@ -47,6 +50,10 @@ from broker.actor import Actor
 from cluster.api.objects import Object
 from cluster.api.wire import RestartContainer
 
+ACTUATION_S = 0.1
+"""What a runtime takes to change a container's limits."""
+FAILED_SANDBOX_RETRY_S = 10.0
+"""The kubelet's pace for a pod whose last sync failed."""
 SANDBOX_RETRY_S = 2.0
 """How soon volumes or an address that were missing are looked for again, unless a change says so earlier."""
 
@@ -109,6 +116,8 @@ class PodActor(Actor[PodMessage]):
         """The object is gone; so will the pod be."""
         self._probes: Probes | None = None
         self._volumes: PodVolumes | None = None
+        self._sandbox_problem = ""
+        """Why the runtime can't make a sandbox for the pod."""
 
     async def started(self) -> None:
         now = self.context.clock.now()
@@ -124,13 +133,14 @@ class PodActor(Actor[PodMessage]):
             lambda: self.context.chance,
             lambda delay_s, message, key: self.context.after(delay_s, message, key=key),
         )
+        self._sandbox_problem = self._choose_runtime()
         disk = self._host.runtime.disk(self._pod)
         self._volumes = PodVolumes(self._pod, self._host, disk, self.context.clock)
         self._machine, found = restore(self._pod, self._host.timings, now)
-        refused = refusal(self._pod)
+        refused = self._host.admit(self._view.uid, self._machine.resizing.allocated_pod(self._pod))
         if refused is not None:
-            self._host.emit(self._view.uid, "Warning", *refused)
-            self._machine.reject(refused[0], f"Pod was rejected: {refused[1]}")
+            self._host.emit(self._view.uid, "Warning", refused.reason, refused.message)
+            self._machine.reject(refused.reason, f"Pod was rejected: {refused.message}")
             self._view.ended = self._released = True
         elif found:
             self._carry_emit(SANDBOX_CHANGED)
@@ -206,6 +216,16 @@ class PodActor(Actor[PodMessage]):
                     self._halt(machine.containers[effect.container], effect)
                 case TearDown():
                     await self._tear_down()
+                case Resize():
+                    refused = self._host.resize(self._view.uid, self._pod)
+                    answer = (
+                        ResizeAnswered(reason=refused.reason, message=refused.message)
+                        if refused is not None
+                        else ResizeAnswered()
+                    )
+                    queue += machine.handle(answer, self.context.clock.now())
+                case Actuate():
+                    self._actuate(machine.containers[effect.container])
         self._report(machine)
         if self._released:
             self._leave_if_deleted(self._pod)
@@ -215,6 +235,23 @@ class PodActor(Actor[PodMessage]):
         else:
             delay_s = (machine.wake_at - self.context.clock.now()).total_seconds()
             self.context.after(max(delay_s, 0.0), Look(), key="wake")
+
+    def _actuate(self, state: ContainerState) -> None:
+        container = self._instances.get(state.name)
+        if container is not None:
+            resources = state.spec.get("resources") or {}
+            self._run(f"resize/{state.name}", self._change(state, container, resources))
+
+    async def _change(self, state: ContainerState, container: Container, resources: Object) -> None:
+        attempt, error = state.attempt, ""
+        await asyncio.sleep(ACTUATION_S)
+        try:
+            await container.resize(resources)
+        except ResizeProblem as problem:
+            error = str(problem)
+        self.context.ref.tell(
+            Actuated(container=state.name, attempt=attempt, resources=resources, error=error)
+        )
 
     def _carry_emit(self, effect: Emit) -> None:
         self._host.emit(self._view.uid, effect.type, effect.reason, effect.message, effect.field_path)
@@ -247,7 +284,21 @@ class PodActor(Actor[PodMessage]):
             self._host.emit(self._view.uid, "Warning", "FailedMount", str(problem))
         self._watch_tokens()
 
+    def _choose_runtime(self) -> str:
+        try:
+            handler = self._host.handler(self._pod)
+        except LookupError as error:
+            return str(error.args[0])
+        if self._host.runtime.choose(self._pod, handler):
+            return ""
+        why = f'failed to get sandbox runtime: no runtime for "{handler}" is configured'
+        return f"rpc error: code = Unknown desc = {why}"
+
     async def _set_up(self) -> SandboxReady | SandboxFailed:
+        if self._sandbox_problem:
+            text = f"Failed to create pod sandbox: {self._sandbox_problem}"
+            self._host.emit(self._view.uid, "Warning", "FailedCreatePodSandBox", text)
+            return SandboxFailed(retry_s=FAILED_SANDBOX_RETRY_S)
         for problem in mount_problems(self._pod, self._host.place(""), self._host.lookup):
             self._host.emit(self._view.uid, "Warning", "FailedMount", problem)
             return SandboxFailed(retry_s=SANDBOX_RETRY_S)
@@ -270,7 +321,7 @@ class PodActor(Actor[PodMessage]):
     async def _tear_down(self) -> None:
         if self._view.ip and not self._host_network():
             await self._host.network.detach(self._view.ip)
-        self._host.release_address(self._view.uid)
+        self._host.release(self._view.uid)
         self._view.ip = ""
         self._view.ended = True
         self._released = True

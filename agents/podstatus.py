@@ -74,13 +74,17 @@ def _container_status(machine: PodMachine, state: ContainerState) -> Object:
     if container_id:
         status["containerID"] = container_id
     resources = spec.get("resources")
-    if resources:
-        if "requests" in resources:
+    if resources or state.actual:
+        if resources and "requests" in resources:
             status["allocatedResources"] = resources["requests"]
-        status["resources"] = {k: resources[k] for k in ("limits", "requests") if k in resources}
+        actual = state.actual if state.up else resources or {}
+        status["resources"] = {k: actual[k] for k in ("limits", "requests") if k in actual}
     mounts = spec.get("volumeMounts")
     if mounts:
         status["volumeMounts"] = [_mount_status(m) for m in mounts]
+    signal = (spec.get("lifecycle") or {}).get("stopSignal")
+    if signal:
+        status["stopSignal"] = signal
     if running:
         status["user"] = {"linux": _user(machine.pod, spec)}
     return status
@@ -161,7 +165,7 @@ def _phase(machine: PodMachine) -> str:
     if machine.failure is not None:
         return "Failed"
     begun = any(s.attempt for s in machine.mains)
-    if machine.policy == "Never" and any(_failed_init(s) for s in machine.inits):
+    if any(_failed_init(s) and not machine.would_restart(s) for s in machine.inits):
         return "Failed" if not any(s.up for s in machine.states()) else "Pending"
     pending = any(
         not _ready(s) if s.role is Role.INIT else not s.started
@@ -172,7 +176,8 @@ def _phase(machine: PodMachine) -> str:
         return "Pending"
     if any(s.up for s in machine.states() if s.role is not Role.EPHEMERAL):
         return "Running"
-    if not terminal and (machine.terminating or any(machine.wants_restart(s) for s in machine.mains)):
+    again = any(s.termination is None or machine.wants_restart(s) for s in machine.mains)
+    if not terminal and (machine.terminating or again):
         return "Running"
     return "Succeeded" if all(_succeeded(s) for s in machine.mains) else "Failed"
 
@@ -209,7 +214,14 @@ def _conditions(
         ("ContainersReady", *containers_ready),
         ("PodScheduled", "True", "", ""),
     )
-    return [_condition(machine, generation, now, *entry) for entry in told]
+    resizes = [
+        _condition(machine, of, now, type, "True", reason, message)
+        for type, reason, message, of in machine.resizing.conditions()
+    ]
+    for type in ("PodResizePending", "PodResizeInProgress"):
+        if not any(condition["type"] == type for condition in resizes):
+            machine.transitions.pop(type, None)
+    return resizes + [_condition(machine, generation, now, *entry) for entry in told]
 
 
 def _condition(

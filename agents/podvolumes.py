@@ -110,16 +110,27 @@ class PodVolumes:
             )
         return found
 
+    def own_file(self, volume: str, path: str) -> bytes:
+        """Of an emptyDir. Raises OSError."""
+        return self._disk.volume(self.pod["metadata"]["uid"], volume).read(path)
+
     def _files(self, volume: Object) -> Files:
         meta = self.pod["metadata"]
         if "hostPath" in volume:
             return self._disk.host(volume["hostPath"]["path"])
         claim = volume.get("persistentVolumeClaim")
         if claim is not None:
-            return self._disk.persistent(f"{meta['namespace']}/{claim['claimName']}")
+            return self._persistent(claim["claimName"])
         if "ephemeral" in volume:
-            return self._disk.persistent(f"{meta['namespace']}/{meta['name']}-{volume['name']}")
+            return self._persistent(f"{meta['name']}-{volume['name']}")
         return self._disk.volume(meta["uid"], volume["name"])
+
+    def _persistent(self, claim: str) -> Files:
+        """By the name of the bound volume; by the claim's, where the node was not told of it."""
+        meta = self.pod["metadata"]
+        found = self._host.lookup("PersistentVolumeClaim", meta["namespace"], claim)
+        volume = found["spec"].get("volumeName") if found is not None else None
+        return self._disk.persistent(volume or f"{meta['namespace']}/{claim}", meta["uid"])
 
 
 class ContainerVolumes:

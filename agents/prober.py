@@ -1,7 +1,7 @@
 """Runs one probe against a container: httpGet, tcpSocket, exec, grpc, with the kubelet's wording.
 
 Divergence: an HTTPS probe of a server that speaks no TLS is sent without it, for emulated containers serve
-plain HTTP; a grpc probe only opens a connection, a health service behind it is not asked.
+plain HTTP; a grpc probe does not try a refused connection again before its time is over.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import asyncio
 import ssl
 from functools import lru_cache
 
-from agents import http
+from agents import grpchealth, http
+from agents.container import duration
 from agents.network import Network
 from agents.probe import Result
 from agents.runtime import Container, ExecProblem
@@ -43,8 +44,9 @@ async def probe(
         if "httpGet" in probe_spec:
             refused = message if forced else None
             return await _http(network, spec, probe_spec["httpGet"], pod_ip, timeout_s, refused)
-        action = probe_spec.get("tcpSocket") or probe_spec.get("grpc") or {}
-        return await _tcp(network, spec, action, pod_ip, timeout_s, forced)
+        if "grpc" in probe_spec:
+            return await _grpc(network, probe_spec["grpc"], pod_ip, timeout_s, forced)
+        return await _tcp(network, spec, probe_spec.get("tcpSocket") or {}, pod_ip, timeout_s, forced)
     except NoSuchPort as error:
         return Result(success=False, errored=True, output=str(error))
 
@@ -138,6 +140,30 @@ async def _tcp(
         return Result(success=False, output=_dial_error(host, port, error))
     writer.close()
     return Result(success=True)
+
+
+async def _grpc(network: Network, action: Object, pod_ip: str, timeout_s: float, refused: bool) -> Result:
+    address, limit = f"{pod_ip}:{action['port']}", duration(timeout_s)
+    health, why = grpchealth.Health.NOT_SERVING, ""
+    if not refused:
+        try:
+            async with asyncio.timeout(timeout_s):
+                service = action.get("service") or ""
+                health = await grpchealth.check(network, pod_ip, action["port"], service, USER_AGENT)
+        except TimeoutError:
+            why = f"timeout: health rpc did not complete within {limit}"
+        except OSError:
+            why = f'timeout: failed to connect service "{address}" within {limit}: context deadline exceeded'
+        except grpchealth.CallFailed as error:
+            why = f"error: health rpc probe failed: {error}"
+            if error.code == grpchealth.Code.UNIMPLEMENTED.value[0]:
+                protocol = "this server does not implement the grpc health protocol (grpc.health.v1.Health)"
+                why = f"error: {protocol}: {error.message}"
+    if why:
+        return Result(success=False, output=why)
+    if health is not grpchealth.Health.SERVING:
+        return Result(success=False, output=f'service unhealthy (responded with "{health.name}")')
+    return Result(success=True, output="service healthy")
 
 
 def port_number(spec: Object, port: object) -> int:

@@ -24,7 +24,7 @@ class Exit:
 
     code: int
     reason: str
-    """Completed | Error | OOMKilled | ContainerCannotRun | …"""
+    """Completed | Error | OOMKilled | StartError | …"""
     message: str = ""
     signal: int = 0
 
@@ -133,6 +133,14 @@ def no_such_program(container_id: str, name: str) -> ExecProblem:
     )
 
 
+class ResizeProblem(Exception):
+    """A running container can't be given these resources."""
+
+
+def limit_below_usage(limit: int, used: int) -> str:
+    return f"attempting to set pod memory limit ({limit}) below current usage ({used})"
+
+
 class Execution(Protocol):
     """A command running in a container, or the container's own process that somebody attached to."""
 
@@ -176,6 +184,9 @@ class Container(Protocol):
 
     def usage(self) -> Usage: ...
 
+    async def resize(self, resources: Object) -> None:
+        """Gives it other requests and limits while it runs. Raises ResizeProblem; it keeps the old ones."""
+
     def probe_answer(self, kind: str) -> Answer | None:
         """What a readiness, liveness or startup probe is to be told now, where the behaviour says so;
         None: really ask the container."""
@@ -191,8 +202,15 @@ class Container(Protocol):
 
 
 class Runtime(Protocol):
+    def choose(self, pod: Object, handler: str) -> bool:
+        """The handler that the pod's RuntimeClass names, empty without one, before anything else is asked for
+        the pod. False: no such handler is configured here."""
+
     def disk(self, pod: Object) -> Disk:
         """Where the pod's volumes are."""
+
+    def runs_as_root(self, image: str, pod: Object) -> bool:
+        """Whether a container of the image is root's where the pod names no user."""
 
     def needs_files(self, launch: Launch) -> bool:
         """Whether the container looks at its volumes from its start on; else they are prepared later."""

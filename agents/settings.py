@@ -57,6 +57,8 @@ class AgentSettings:
     log_level: str = "info"
     network: str = "loopback"
     """loopback | routed"""
+    volumes: Path | None = None
+    """Where persistent volumes are kept."""
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> AgentSettings:
@@ -94,6 +96,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str] = os
         behaviours=Path(flags.behaviours) if flags.behaviours else None,
         log_level=flags.log_level,
         network=flags.network,
+        volumes=Path(flags.volumes) if flags.volumes else None,
     )
 
 
@@ -121,6 +124,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     flag("network", "loopback", f"how pods are reached: {' or '.join(NETWORKS)} (needs CAP_NET_ADMIN)")
     flag("address", "", "the node's IP address; default: the first one of its pod CIDR; auto: the machine's")
     flag("log-level", "info", "least severe level that is logged: debug, info, warning, error")
+    flag("volumes", "", "directory of the persistent volumes, for the agents of one machine to share")
     flag("behaviours", "", "JSON file of further behaviour profiles by image")
     labels = environment.get("KUBEMU_LABEL", "")
     parser.add_argument(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from agents.runtime import Exit
+from cluster.api.objects import Object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,20 @@ class TearDown:
     """Every container is down for good: release the sandbox."""
 
 
-Effect: TypeAlias = Emit | SetUp | Launch | Halt | TearDown
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resize:
+    """The spec wants other resources: ask the node for them. Answered by `ResizeAnswered`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actuate:
+    """Change the resources of a running container. Answered by `Actuated`."""
+
+    container: str
+    attempt: int
+
+
+Effect: TypeAlias = Emit | SetUp | Launch | Halt | TearDown | Resize | Actuate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +140,29 @@ class ConfigChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResizeAnswered:
+    """The node's answer to `Resize`. Without a reason it is granted."""
+
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actuated:
+    """The container runs with these resources now; with an error it still has the old ones."""
+
+    container: str
+    attempt: int
+    resources: Object
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomMade:
+    """Another pod left the node: a deferred resize may be possible."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """Nothing happened but time."""
 
@@ -140,5 +177,8 @@ Input: TypeAlias = (
     | ProbeTurned
     | RestartNow
     | ConfigChanged
+    | ResizeAnswered
+    | Actuated
+    | RoomMade
     | Look
 )

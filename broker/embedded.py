@@ -31,6 +31,9 @@ MAX_PAYLOAD_BYTES = 8 << 20
 MAX_UNACKNOWLEDGED = 2_000
 """Per subscription. nats-server gives one connection 65,535 in all: so it can have 32 subscriptions."""
 
+MAX_SUBSCRIPTIONS = 100_000
+"""With QoS 1, of all clients together. nats-server's own limit is 1,000."""
+
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -144,7 +147,10 @@ class EmbeddedBroker:
             # The listener of NATS' own protocol can't be switched off; no user may use it.
             "listen": "127.0.0.1:-1",
             "max_payload": MAX_PAYLOAD_BYTES,
-            "jetstream": {"store_dir": str(self._directory / "store")},
+            "jetstream": {
+                "store_dir": str(self._directory / "store"),
+                "limits": {"default_max_consumers": MAX_SUBSCRIPTIONS},
+            },
             "mqtt": {
                 "listen": f"127.0.0.1:{self._port}",
                 "max_ack_pending": MAX_UNACKNOWLEDGED,

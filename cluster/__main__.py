@@ -93,10 +93,18 @@ async def _run(settings: Settings, clock: SystemClock, log: FilteringBoundLogger
             service_account_key=SigningKey.from_pem(pki.service_account_key.read_bytes()),
             cluster_ca=pki.authority_pem.decode(),
             sign=pki.sign,
+            front_proxy=pki.shown_to_backends,
         ),
     )
     server = ApiServer(
-        plane.verbs, plane.identity, pki, streams=plane.gateway, clock=clock, chance=chance, log=log
+        plane.verbs,
+        plane.identity,
+        pki,
+        streams=plane.gateway,
+        backends=plane.backends,
+        clock=clock,
+        chance=chance,
+        log=log,
     )
     server.pages[PAGES] = plane.page
     await plane.start()

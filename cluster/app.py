@@ -23,7 +23,9 @@ from cluster.api.resource import Resource
 from cluster.controllers.registry import all_controllers
 from cluster.reconcile.world import Background, Sign, World
 from cluster.scheduler.scheduler import Scheduler
-from cluster.server.aggregation import ApiServices
+from cluster.server.aggregation.backends import Backends
+from cluster.server.aggregation.front_proxy import FrontProxy, publish
+from cluster.server.aggregation.services import ApiServices
 from cluster.server.auth.authenticate import read_token_file
 from cluster.server.auth.bootstrap import bootstrap_policy
 from cluster.server.auth.identity import Identity
@@ -55,6 +57,8 @@ class Trust:
     """PEM, for the kube-root-ca.crt ConfigMaps."""
     sign: Sign | None = None
     """Signs the certificates that clients ask for."""
+    front_proxy: FrontProxy | None = None
+    """For the servers of aggregated APIs."""
 
 
 class ControlPlane:
@@ -120,10 +124,13 @@ class ControlPlane:
             cluster_cidr=settings.cluster_cidr,
             load_balancer_cidr=settings.load_balancer_cidr,
         )
+        self._front_proxy = trust.front_proxy
+        self.backends = Backends(self.store, trust.front_proxy)
         self.api_services = ApiServices(
             self.store,
             self.registry,
             self.client(ADMINISTRATOR),
+            self.backends,
             clock=clock,
             log=log.bind(component="aggregator"),
         )
@@ -182,6 +189,8 @@ class ControlPlane:
             address=self._settings.advertised,
             port=self._settings.port or DEFAULT_PORT,
         )
+        if self._front_proxy is not None:
+            await publish(administrator, self._front_proxy)
         await bootstrap_policy(administrator, self.store)
         await bootstrap_flow_control(administrator)
         await self.definitions.start()

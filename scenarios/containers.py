@@ -7,6 +7,7 @@ The agents are the containers of the project's `agent` service; a node's name is
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from types import TracebackType
@@ -21,6 +22,8 @@ PROJECT, SERVICE, NUMBER = (
     "com.docker.compose.service",
     "com.docker.compose.container-number",
 )
+ERROR_BYTES = 2000
+"""What is kept of a command's error output, from its end."""
 SERVICES: dict[CentralProcess, str] = {"controller-manager": "controller-manager", "broker": "broker"}
 
 
@@ -111,7 +114,61 @@ class ContainerFaults:
                 "POST", f"/networks/{name}/connect", {"Container": container, "EndpointConfig": endpoint}
             )
 
+    async def execute(self, node: str, command: list[str]) -> Execution:
+        """Runs a command in a node's container, with its input and output in our hands."""
+        wanted = {"AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Cmd": command}
+        made = await self._docker("POST", f"/containers/{await self._agent(node)}/exec", wanted)
+        return await Execution.start(self._socket, made["Id"])
+
     async def bounce(self, process: CentralProcess) -> None:
         for container in (await self._containers(SERVICES[process])).values():
             await self._docker("POST", f"/containers/{container}/kill", signal="SIGKILL")
             await self._docker("POST", f"/containers/{container}/start")
+
+
+class Execution:
+    """A command that runs in a container."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._output = b""
+        self._errors = b""
+
+    @classmethod
+    async def start(cls, socket: str, id: str) -> Self:
+        """The Docker API turns this connection into the command's input and output."""
+        body = json.dumps({"Detach": False, "Tty": False}).encode()
+        head = (
+            f"POST /exec/{id}/start HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\n"
+            f"Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        reader, writer = await asyncio.open_unix_connection(socket)
+        writer.write(head.encode() + body)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        if answer.split()[1] not in (b"101", b"200"):
+            writer.close()
+            raise FaultError(f"docker: {answer.splitlines()[0].decode()}")
+        return cls(reader, writer)
+
+    async def write(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def line(self) -> str:
+        """The next line of the output. Raises FaultError with what it says on its error output at the end."""
+        while b"\n" not in self._output:
+            try:
+                head = await self._reader.readexactly(8)
+                data = await self._reader.readexactly(int.from_bytes(head[4:]))
+            except asyncio.IncompleteReadError:
+                raise FaultError(self._errors.decode(errors="replace").strip() or "it ended") from None
+            if head[0] == 2:
+                self._errors = (self._errors + data)[-ERROR_BYTES:]
+            else:
+                self._output += data
+        line, _, self._output = self._output.partition(b"\n")
+        return line.decode(errors="replace")
+
+    def close(self) -> None:
+        self._writer.close()

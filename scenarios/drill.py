@@ -16,7 +16,6 @@ from typing import Any
 import yaml
 
 from agents.behaviour import ANNOTATION
-from agents.network import Network
 from broker.cause import current_cause
 from broker.clock import Clock
 from cluster.api import kinds
@@ -27,7 +26,7 @@ from cluster.api.registry import Registry
 from scenarios import behaviours, load, reference, rollouts, steps
 from scenarios.expectation import Observer
 from scenarios.faults import CentralProcess, FaultError, Faults
-from scenarios.load import Traffic, TrafficError
+from scenarios.load import Sender, Traffic, TrafficError
 
 POLL_S = 0.1
 PATIENCE_S = 30.0
@@ -51,9 +50,9 @@ class Drill:
         clock: Clock,
         registry: Registry,
         directory: Path,
-        network: Network | None = None,
+        sender: Sender | None = None,
     ) -> None:
-        """`network`: where Services can be reached; None: not from here (containers of their own)."""
+        """`sender`: for loads; None where nothing can be sent."""
         self.client = client
         self.faults = faults
         self._clock = clock
@@ -61,7 +60,7 @@ class Drill:
         self._directory = directory
         self._observer = Observer(client, registry)
         self._guards: dict[str, Callable[[], Awaitable[str | None]]] = {}
-        self._traffic = Traffic(client, network, clock)
+        self._traffic = Traffic(client, sender)
 
     async def close(self) -> None:
         """Ends what still runs in the background."""

@@ -9,8 +9,10 @@ way when too many are (`MAX_UNDER_WAY`) count as failures and are not sent.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from agents import http
 from agents.network import Network
@@ -54,6 +56,20 @@ class Outcome:
     def answers_with(self, text: str) -> int:
         return sum(count for body, count in self.bodies.items() if text in body)
 
+    def encoded(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "requests": self.requests,
+            "failures": dict(self.failures),
+            "bodies": dict(self.bodies),
+            "latencies_s": [round(latency, 6) for latency in self.latencies_s],
+        }
+
+    @classmethod
+    def decoded(cls, given: dict[str, Any]) -> Outcome:
+        counted = {name: Counter[str](given[name]) for name in ("failures", "bodies")}
+        return cls(requests=given["requests"], latencies_s=given["latencies_s"], **counted)
+
     def __str__(self) -> str:
         why = ", ".join(f"{count} {reason}" for reason, count in self.failures.most_common(4))
         times = ", ".join(f"{name} {self.quantile(share) * 1000:.1f} ms" for name, share in QUANTILES)
@@ -79,28 +95,41 @@ def complaints(outcome: Outcome, wanted: steps.Report) -> list[str]:
     return wrong
 
 
-class Traffic:
-    """The loads of one scenario, by name."""
+class Running(Protocol):
+    """A load that is being sent."""
 
-    def __init__(self, client: ApiClient, network: Network | None, clock: Clock) -> None:
+    async def end(self) -> Outcome:
+        """Stops it and waits for the last answers. Raises TrafficError."""
+
+
+class Sender(Protocol):
+    """Sends loads from somewhere where the cluster's addresses can be reached."""
+
+    async def send(self, wanted: steps.Load, ip: str, port: int) -> Running:
+        """Returns once the first answer came. Raises TrafficError."""
+
+    async def close(self) -> None:
+        """Breaks off what still runs."""
+
+
+class Traffic:
+    """The loads of one scenario, by name. `sender`: None where there is none."""
+
+    def __init__(self, client: ApiClient, sender: Sender | None) -> None:
         self._client = client
-        self._network = network
-        self._clock = clock
-        self._tasks = Tasks()
-        self._loads: dict[str, tuple[_Load, asyncio.Task[None]]] = {}
+        self._sender = sender
+        self._loads: dict[str, Running] = {}
 
     async def start(self, wanted: steps.Load) -> str:
         """Returns once the first answer came. Raises TrafficError, ApiError."""
         name = wanted.name or wanted.service
-        if self._network is None:
-            raise TrafficError("Services of a cluster in containers can't be reached from this machine")
+        if self._sender is None:
+            raise TrafficError("the cluster's Services can't be reached from here")
         if name in self._loads:
             raise TrafficError(f"load {name!r} runs already")
         service = await self._client.get(kinds.SERVICES, wanted.service, namespace=wanted.namespace)
         ip, port = await self._target(service, wanted)
-        load = _Load(wanted, ip, port, self._network, self._clock, self._tasks)
-        await load.first_answer()
-        self._loads[name] = (load, self._tasks.start(f"load {name}", load.run()))
+        self._loads[name] = await self._sender.send(wanted, ip, port)
         return f"load on {ip}:{port}"
 
     async def end(self, name: str) -> Outcome:
@@ -108,14 +137,12 @@ class Traffic:
         if name not in self._loads:
             known = ", ".join(self._loads) or "none"
             raise TrafficError(f"there is no load {name!r}; running: {known}")
-        load, task = self._loads.pop(name)
-        task.cancel()
-        await load.drained()
-        return load.outcome
+        return await self._loads.pop(name).end()
 
     async def close(self) -> None:
         self._loads.clear()
-        await self._tasks.close()
+        if self._sender is not None:
+            await self._sender.close()
 
     async def _target(self, service: Object, wanted: steps.Load) -> tuple[str, int]:
         ports = service["spec"].get("ports") or []
@@ -148,6 +175,23 @@ def _balancer(obj: Object) -> str:
     return address
 
 
+class NetworkSender:
+    """Sends from this process."""
+
+    def __init__(self, network: Network, clock: Clock) -> None:
+        self._network = network
+        self._clock = clock
+        self._tasks = Tasks()
+
+    async def send(self, wanted: steps.Load, ip: str, port: int) -> Running:
+        load = _Load(wanted, ip, port, self._network, self._clock, self._tasks)
+        await load.start()
+        return load
+
+    async def close(self) -> None:
+        await self._tasks.close()
+
+
 class _Load:
     def __init__(
         self, wanted: steps.Load, ip: str, port: int, network: Network, clock: Clock, tasks: Tasks
@@ -159,14 +203,27 @@ class _Load:
         self._tasks = tasks
         self._under_way = 0
         self._idle: asyncio.Future[None] | None = None
+        self._sending: asyncio.Task[None] | None = None
         self._request = http.Request(
             method="GET",
             target=wanted.path,
             headers=[("Host", wanted.host or wanted.service), ("User-Agent", "kubemu-load")],
         )
-        self.outcome = Outcome()
+        self._outcome = Outcome()
 
-    async def first_answer(self) -> None:
+    async def start(self) -> None:
+        await self._first_answer()
+        self._sending = self._tasks.start(f"load {self._wanted.name or self._wanted.service}", self._run())
+
+    async def end(self) -> Outcome:
+        if self._sending is not None:
+            self._sending.cancel()
+        if self._under_way:
+            self._idle = asyncio.get_running_loop().create_future()
+            await self._idle
+        return self._outcome
+
+    async def _first_answer(self) -> None:
         deadline = self._clock.monotonic() + FIRST_ANSWER_S
         while reason := (await self._fetch())[0]:
             if self._clock.monotonic() >= deadline:
@@ -174,35 +231,30 @@ class _Load:
                 raise TrafficError(f"no good answer from {ip}:{port} in {FIRST_ANSWER_S:g} s: {reason}")
             await asyncio.sleep(POLL_S)
 
-    async def run(self) -> None:
+    async def _run(self) -> None:
         started = self._clock.monotonic()
         number = 0
         while True:
             due = started + number / self._wanted.rate
             await asyncio.sleep(max(due - self._clock.monotonic(), 0.0))
             number += 1
-            self.outcome.requests += 1
+            self._outcome.requests += 1
             if self._under_way >= MAX_UNDER_WAY:
-                self.outcome.failures["not sent, too many under way"] += 1
+                self._outcome.failures["not sent, too many under way"] += 1
                 continue
             self._under_way += 1
             self._tasks.start(f"request {number}", self._one())
-
-    async def drained(self) -> None:
-        if self._under_way:
-            self._idle = asyncio.get_running_loop().create_future()
-            await self._idle
 
     async def _one(self) -> None:
         started = self._clock.monotonic()
         try:
             reason, body = await self._fetch()
             if reason:
-                self.outcome.failures[reason] += 1
+                self._outcome.failures[reason] += 1
                 return
-            self.outcome.latencies_s.append(self._clock.monotonic() - started)
-            if body in self.outcome.bodies or len(self.outcome.bodies) < MAX_BODIES:
-                self.outcome.bodies[body] += 1
+            self._outcome.latencies_s.append(self._clock.monotonic() - started)
+            if body in self._outcome.bodies or len(self._outcome.bodies) < MAX_BODIES:
+                self._outcome.bodies[body] += 1
         finally:
             self._under_way -= 1
             if not self._under_way and self._idle is not None and not self._idle.done():
@@ -218,7 +270,7 @@ class _Load:
         except http.BadAnswer:
             return "broken off", ""
         except OSError as error:
-            return (error.strerror or type(error).__name__).lower(), ""
+            return (os.strerror(error.errno) if error.errno else type(error).__name__).lower(), ""
         if answer.status >= 400:
             return f"HTTP {answer.status}", ""
         return "", answer.body.decode(errors="replace")

@@ -25,6 +25,7 @@ from agents.app import AgentNode, build_node
 from agents.behaviour import load_library
 from agents.memorynetwork import MemoryNetwork
 from agents.settings import Machine
+from agents.shelf import Shelf
 from broker import log as logging
 from broker.chance import Chance
 from broker.clock import Clock, LoopClock
@@ -40,6 +41,7 @@ from cluster.store.journal.disk import Disk
 from cluster.store.store import Subscriber
 from scenarios.drill import Drill
 from scenarios.faults import CentralProcess, FaultError
+from scenarios.load import NetworkSender
 from scenarios.play import Audience, Report, play
 from scenarios.simulated_client import Front, SimulatedClient
 from scenarios.steps import Scenario
@@ -91,6 +93,7 @@ class SimulatedCluster:
             self._subscribers.append(trace_changes(log))
             self._broker.on_publish = trace_packets(log)
         self.network = MemoryNetwork(self._chance.fork("network"))
+        self._shelf = Shelf()
         self._rules = LinkRules()
         self._noise: list[Rule] = []
         self._cut: dict[str, None] = {}
@@ -199,6 +202,7 @@ class SimulatedCluster:
             clock=self.clock,
             chance=self._chance.fork(f"node/{node}/{machine.starts}"),
             log=self._log,
+            shelf=self._shelf,
         )
         await machine.running.start()
 
@@ -281,7 +285,7 @@ async def _simulate(scenario: Scenario, seed: int, trace: TextIO | None, audienc
             clock=clock,
             registry=Registry(),
             directory=scenario.file.parent,
-            network=cluster.network,
+            sender=NetworkSender(cluster.network, clock),
         )
         return await play(scenario, drill, clock, audience)
     finally:

@@ -10,7 +10,8 @@ import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from agents.emulated import agnhost, filecommands, netcommands, textcommands
+from agents.emulated import filecommands, netcommands, textcommands
+from agents.emulated.agnhost import agnhost
 from agents.emulated.syntax import parse
 from agents.emulated.textcommands import Command, options
 from agents.emulated.world import FOREVER_S, Ended, Leave, Run, Sleep, err, out
@@ -324,7 +325,8 @@ COMMANDS: dict[str, Command] = {
     **netcommands.COMMANDS,
     ".": _returns(0),
     ":": _returns(0),
-    "agnhost": agnhost.agnhost,
+    "agnhost": agnhost,
+    "agnhost-2": agnhost,
     "basename": _basename,
     "break": _leaves("break"),
     "cd": _cd,

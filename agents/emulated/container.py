@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from agents import http
 from agents.behaviour import Amount, Crash, Profile, TimedAnswer
-from agents.emulated import agnhost, shell
+from agents.emulated import shell
 from agents.emulated.execution import EmulatedExecution, Pipe, drive, input_of
 from agents.emulated.log import ContainerLog
 from agents.emulated.rootfs import mount_volumes, world_of
@@ -20,7 +21,17 @@ from agents.emulated.server import Server
 from agents.emulated.world import FOREVER_S, Input, Run, Sleep, Step, World, Write
 from agents.images import repository
 from agents.network import AddressInUse, Network
-from agents.runtime import Answer, ExecProblem, Exit, Launch, LogLine, Usage, no_such_program
+from agents.runtime import (
+    Answer,
+    ExecProblem,
+    Exit,
+    Launch,
+    LogLine,
+    ResizeProblem,
+    Usage,
+    limit_below_usage,
+    no_such_program,
+)
 from agents.termination import with_message
 from agents.volumes import MountProblem
 from broker.clock import Clock
@@ -28,6 +39,7 @@ from broker.supervision import Tasks, settled, start_task
 from cluster.api import quantity
 from cluster.api.objects import Object, timestamp
 
+INDEX = "index.html"
 SHORTEST_SLEEP_S = 0.01
 """A busy loop in a script gets this much time per round."""
 SIGTERM, SIGKILL = 15, 9
@@ -124,6 +136,10 @@ class EmulatedContainer:
         """What commands work on. The volumes are prepared by whoever comes here."""
         if self._world is None:
             self._world = world_of(self._launch, self._network, self._clock)
+            self._world.before_answer = self._before_answer
+            if self.profile.document_root:
+                self._world.files.make_directory(self.profile.document_root, parents=True)
+                self._world.files.write(f"{self.profile.document_root}/{INDEX}", self._server.index())
             mount_volumes(self._world, self._launch)
         return self._world
 
@@ -362,6 +378,26 @@ class EmulatedContainer:
             return None
         return Answer(success=False, message=current.message, hang=current.answer == "hang")
 
+    def document(self, path: str) -> bytes | None:
+        if self._world is None and not mounts_documents(self._launch, self.profile):
+            return None
+        root = self.profile.document_root
+        try:
+            return self._see().files.read(root + (f"{path}{INDEX}" if path.endswith("/") else path))
+        except OSError:
+            if path in ("/", f"/{INDEX}") or mounts_documents(self._launch, self.profile):
+                raise
+            return None
+
+    async def _before_answer(self, request: http.Request) -> http.Response | None:
+        if self.profile.hang:
+            await asyncio.sleep(FOREVER_S)
+        if self.profile.latency_s:
+            await asyncio.sleep(self.profile.latency_s)
+        if self.path_fails(request.path):
+            return http.Response(status=503, body=b"Service Unavailable\n")
+        return None
+
     def path_fails(self, path: str) -> bool:
         profile = self.profile
         if not (profile.startup or profile.liveness or profile.readiness):
@@ -393,6 +429,14 @@ class EmulatedContainer:
             memory = min(memory, limit)
         asked = bool({"memory_bytes", "memory_growth_bytes_per_s"} & set(self._overridden))
         return Usage(cpu_cores=_at(self.profile.cpu_cores, age), memory_bytes=int(memory), asked=asked)
+
+    async def resize(self, resources: Object) -> None:
+        limit = (resources.get("limits") or {}).get("memory")
+        used = self.usage()
+        if limit is not None and used.asked and used.memory_bytes > quantity.parse(limit).value():
+            raise ResizeProblem(limit_below_usage(quantity.parse(limit).value(), used.memory_bytes))
+        self._launch = replace(self._launch, container={**self._launch.container, "resources": resources})
+        self.behave(self._overridden)
 
     def _memory_limit(self) -> int | None:
         limits = (self._launch.container.get("resources") or {}).get("limits") or {}
@@ -432,9 +476,18 @@ def command_of(launch: Launch, profile: Profile) -> list[str]:
         return command + args
     if profile.shell:
         return args or list(profile.command)
-    if args and args[0] in agnhost.COMMANDS and repository(spec.get("image", "")).endswith("/agnhost"):
-        return ["agnhost", *args]
+    if repository(spec.get("image", "")).rpartition("/")[2] == "agnhost":
+        return ["/agnhost", *(args or ["pause"])]
     return []
+
+
+def mounts_documents(launch: Launch, profile: Profile) -> bool:
+    """Whether a volume lies at or under what the image serves."""
+    root = profile.document_root
+    paths = (mount["mountPath"].rstrip("/") for mount in launch.container.get("volumeMounts") or ())
+    return bool(root) and any(
+        f"{path}/".startswith(f"{root}/") or f"{root}/".startswith(f"{path}/") for path in paths
+    )
 
 
 def _programs_named(spec: Object) -> list[str]:

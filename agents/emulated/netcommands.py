@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from agents import http
-from agents.emulated.textcommands import Command, options
+from agents.emulated.textcommands import Command, options, spaced
 from agents.emulated.world import Ask, Run, World, Write, err, out
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 30.0
 NC_PATIENCE_S = 5.0
+_CURL_VALUES = ("connect-timeout", "max-time", "request", "data", "output", "retry", "write-out", "header")
 
 
 def address_of(world: World, name: str) -> str | None:
@@ -138,12 +139,7 @@ def wget(shell: Shell, words: list[str]) -> Run:
 
 def curl(shell: Shell, words: list[str]) -> Run:
     extra = [words[at + 1] for at, word in enumerate(words[:-1]) if word in ("-H", "--header")]
-    spaced = ("connect-timeout", "max-time", "request", "data", "output", "retry", "write-out", "header")
-    for name in spaced:
-        if f"--{name}" in words[:-1]:
-            at = words.index(f"--{name}")
-            words = [*words[:at], f"--{name}={words[at + 1]}", *words[at + 2 :]]
-    given, rest = options(words, "HXdomwu")
+    given, rest = options(spaced(words, *_CURL_VALUES), "HXdomwu")
     timeout_s = float(given.get("m") or given.get("max-time") or given.get("connect-timeout") or PATIENCE_S)
     data = given.get("d", given.get("data", "")).encode()
     method = given.get("X") or given.get("request") or ("HEAD" if "I" in given else "POST" if data else "GET")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.emulated.world import World
+from agents.emulated.world import HostPort, World
 from agents.etcfiles import etc_files, hostname
 from agents.files import MemoryFiles, exists
 from agents.network import Network
@@ -58,7 +58,30 @@ def world_of(launch: Launch, network: Network, clock: Clock) -> World:
         network=network,
         place=launch.place,
         resolve=launch.resolve,
+        host_ports=_host_ports(launch),
+        memory_mounts=_memory_mounts(launch.pod, launch.container),
     )
+
+
+def _host_ports(launch: Launch) -> list[HostPort]:
+    if launch.pod["spec"].get("hostNetwork"):
+        return []
+    return [
+        HostPort(
+            ip=port.get("hostIP") or launch.place.host_ip,
+            host_port=port["hostPort"],
+            port=port["containerPort"],
+            protocol=port.get("protocol", "TCP"),
+        )
+        for port in launch.container.get("ports", ())
+        if port.get("hostPort") and launch.place.host_ip
+    ]
+
+
+def _memory_mounts(pod: Object, container: Object) -> list[str]:
+    volumes = pod["spec"].get("volumes") or ()
+    names = [v["name"] for v in volumes if (v.get("emptyDir") or {}).get("medium") == "Memory"]
+    return [mount["mountPath"] for mount in container.get("volumeMounts") or () if mount["name"] in names]
 
 
 def mount_volumes(world: World, launch: Launch) -> None:

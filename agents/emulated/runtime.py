@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 from agents import images
 from agents.behaviour import ANNOTATION, BehaviourError, Crash, Library, Profile, overrides_for
-from agents.disk import MemoryDisk, Shelf
+from agents.disk import MemoryDisk
 from agents.emulated import shell
-from agents.emulated.container import EmulatedContainer, command_of
+from agents.emulated.container import EmulatedContainer, command_of, mounts_documents
 from agents.network import Network
 from agents.runtime import Exit, ImageError, Launch, PulledImage
+from agents.shelf import Shelf
 from broker.chance import Chance
 from broker.clock import Clock
 from broker.supervision import Tasks
@@ -67,13 +68,21 @@ class EmulatedRuntime:
                     return profile  # reported when the container is configured
         return profile
 
+    def choose(self, pod: Object, handler: str) -> bool:
+        return True
+
     def disk(self, pod: Object) -> MemoryDisk:
         return self._disk
+
+    def runs_as_root(self, image: str, pod: Object) -> bool:
+        return self._library.of(image).user == 0
 
     def needs_files(self, launch: Launch) -> bool:
         """Scripts do, unless they obviously don't."""
         profile = self._library.of(launch.container.get("image", ""))
         command = command_of(launch, profile)
+        if not command and mounts_documents(launch, profile):
+            return True
         return shell.understands(command) and command[0] not in WITHOUT_FILES
 
     def has_image(self, image: str) -> bool:

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from agents import http
+from agents import grpchealth, http
 from agents.behaviour import Profile, Reply
 from agents.emulated.world import FOREVER_S
-from agents.images import tag
+from agents.images import repository, tag
 from agents.network import AddressInUse, Listener, Network
 from agents.runtime import Launch
 from cluster.api.objects import Object
@@ -26,6 +26,9 @@ class Served(Protocol):
     def path_fails(self, path: str) -> bool:
         """All probes of this path are to fail now."""
 
+    def document(self, path: str) -> bytes | None:
+        """The file that the image serves at this path; None where files have no say. Raises OSError."""
+
     def print(self, stream: str, text: str) -> None: ...
 
 
@@ -40,6 +43,16 @@ def ports_of(container: Object, profile: Profile) -> list[int]:
         if isinstance(port, int) and not action.get("host"):
             ports.append(port)
     return list(dict.fromkeys(ports))
+
+
+def grpc_services(container: Object) -> dict[int, list[str]]:
+    """Port → the services that gRPC probes ask for there."""
+    found: dict[int, list[str]] = {}
+    for name in PROBES:
+        action = (container.get(name) or {}).get("grpc")
+        if action:
+            found.setdefault(action["port"], []).append(action.get("service") or "")
+    return found
 
 
 def host_ports(launch: Launch) -> list[tuple[str, int]]:
@@ -70,9 +83,11 @@ class Server:
         if profile.serves == "none":
             return
         handler = self._http if profile.serves == "http" else self._tcp
+        asked = grpc_services(self._launch.container)
         try:
             for port in ports_of(self._launch.container, profile):
-                self._listeners.append(await self._network.listen(self._launch.pod_ip, port, handler))
+                chosen = self._grpc if port in asked else handler
+                self._listeners.append(await self._network.listen(self._launch.pod_ip, port, chosen))
             for ip, port in host_ports(self._launch):
                 self._listeners.append(await self._network.listen(ip, port, handler))
         except AddressInUse:
@@ -83,6 +98,15 @@ class Server:
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             await listener.close()
+
+    async def _grpc(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A port that a gRPC probe asks: the services that the probes name are there, and well."""
+        known = ["", *(name for names in grpc_services(self._launch.container).values() for name in names)]
+
+        def health(service: str) -> grpchealth.Health | None:
+            return grpchealth.Health.SERVING if service in known else None
+
+        await grpchealth.serve(reader, writer, health)
 
     async def _tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Swallows what comes until the peer closes."""
@@ -107,6 +131,12 @@ class Server:
         else:
             reply = next((r for known, r in profile.paths if known == path), profile.reply)
         body = self._filled(reply.body, request).encode()
+        if profile.document_root and reply is profile.reply:
+            try:
+                body = self._served.document(path) or body
+            except OSError:
+                reply = Reply(status=404, body="404 Not Found\n")
+                body = reply.body.encode()
         headers = [(name, self._filled(value, request)) for name, value in reply.headers]
         if profile.access_log:
             agent = request.header("user-agent") or "-"
@@ -115,6 +145,13 @@ class Server:
             )
             self._served.print("stdout", f'{line} "-" "{agent}"\n')
         return http.Response(status=reply.status, headers=headers, body=body)
+
+    def index(self) -> bytes:
+        """What the image's document root has."""
+        text = self._served.profile.reply.body
+        for placeholder, value in self._known.items():
+            text = text.replace(placeholder, value)
+        return text.encode()
 
     def _filled(self, text: str, request: http.Request) -> str:
         if "{" not in text:
@@ -135,6 +172,7 @@ def _placeholders(launch: Launch) -> dict[str, str]:
         "{node}": pod["spec"].get("nodeName", ""),
         "{container}": launch.container["name"],
         "{image}": image,
+        "{name}": repository(image).rpartition("/")[2],
         "{version}": launch.environment.get("VERSION") or tag(image),
         "{ip}": launch.pod_ip,
     }

@@ -91,6 +91,8 @@ class Shell(Expansion):
         self.directory = world.directory
         self.arguments: list[str] = []
         self.name = "sh"
+        self.called = ""
+        """How the command that runs now was named."""
         self.functions: dict[str, Tree] = {}
         self.stops_at_errors = False
         self.depth = 0
@@ -326,6 +328,7 @@ class Shell(Expansion):
             return (yield from self._subshell(name, words[1:]))
         found = COMMANDS.get(name)
         if found is not None:
+            self.called = words[0]
             return (yield from found(self, words[1:]))
         if "/" in words[0]:
             return (yield from self._script(words))

@@ -42,6 +42,17 @@ def options(words: list[str], with_value: str = "") -> tuple[dict[str, str], lis
     return found, rest
 
 
+def spaced(words: list[str], *names: str) -> list[str]:
+    """With `--name value` of these names written as `--name=value`."""
+    found: list[str] = []
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        takes = word.startswith("--") and word[2:] in names and queue
+        found.append(f"{word}={queue.pop(0)}" if takes else word)
+    return found
+
+
 def inputs(shell: Shell, name: str, paths: list[str]) -> Generator[Step, object, tuple[bytes, int]]:
     """All that the files hold, or the standard input; and the exit code so far."""
     if not paths:

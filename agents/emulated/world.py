@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
+from agents import http
 from agents.environment import Place
 from agents.files import MemoryFiles
 from agents.network import Network
@@ -93,6 +94,16 @@ def err(text: str) -> Write:
     return Write("stderr", text.encode(errors="surrogateescape"))
 
 
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """A port of the container that its node answers for, too."""
+
+    ip: str
+    host_port: int
+    port: int
+    protocol: str
+
+
 @dataclass(slots=True)
 class World:
     """What commands see. Shared by all commands of one container instance."""
@@ -118,3 +129,8 @@ class World:
     """Columns and rows, where one is attached."""
     signal: Callable[[int], None] | None = None
     """Sends a signal to the container's own process."""
+    host_ports: Sequence[HostPort] = ()
+    before_answer: Callable[[http.Request], Awaitable[http.Response | None]] | None = None
+    """What the profile does to each HTTP answer of a program: it waits, hangs, or answers instead."""
+    memory_mounts: Sequence[str] = ()
+    """Where volumes of medium Memory are mounted."""

@@ -18,11 +18,22 @@ from agents.emulated.log import ContainerLog
 from agents.process import usage
 from agents.process.child import Child
 from agents.process.isolation import Identity, Root, unsharing
-from agents.runtime import Answer, ExecProblem, Exit, Launch, LogLine, Usage, no_such_program
+from agents.runtime import (
+    Answer,
+    ExecProblem,
+    Exit,
+    Launch,
+    LogLine,
+    ResizeProblem,
+    Usage,
+    limit_below_usage,
+    no_such_program,
+)
 from agents.termination import with_message
 from broker.clock import Clock
 from broker.supervision import Tasks, settled
 from cluster.api import quantity
+from cluster.api.objects import Object
 
 MEMORY_LOOK_S = 0.25
 SETTLE_S, SETTLE_LOOK_S = 20.0, 0.005
@@ -83,8 +94,7 @@ class ProcessContainer:
         self._out_of_memory = False
         self._seen = (0.0, 0.0)
         """CPU seconds and the time of the last look."""
-        limits = (launch.container.get("resources") or {}).get("limits") or {}
-        self._memory_limit = quantity.parse(limits["memory"]).value() if "memory" in limits else None
+        self._memory_limit = _memory_limit(launch.container.get("resources") or {})
         self._timer: asyncio.TimerHandle | None = None
         self._kill_timer: asyncio.TimerHandle | None = None
 
@@ -148,9 +158,8 @@ class ProcessContainer:
         return (self._root.directory(str(Path(path).parent)) / Path(path).name).read_bytes()
 
     def _watch_memory(self) -> None:
-        if self._ended.done():
+        if self._ended.done() or self._memory_limit is None:
             return
-        assert self._memory_limit is not None
         if usage.memory_bytes(self._pids()) > self._memory_limit:
             self._out_of_memory = True
             self._kill()
@@ -234,6 +243,15 @@ class ProcessContainer:
         cores = max(spent - before, 0.0) / (now - at) if now > at else 0.0
         return Usage(cpu_cores=cores, memory_bytes=usage.memory_bytes(pids), asked=True)
 
+    async def resize(self, resources: Object) -> None:
+        limit = _memory_limit(resources)
+        used = usage.memory_bytes(self._pids())
+        if limit is not None and used > limit:
+            raise ResizeProblem(limit_below_usage(limit, used))
+        watched, self._memory_limit = self._memory_limit is not None, limit
+        if limit is not None and not watched:
+            self._watch_memory()
+
     def probe_answer(self, kind: str) -> Answer | None:
         return None
 
@@ -245,3 +263,8 @@ class ProcessContainer:
 
     def follow(self) -> AsyncIterator[LogLine]:
         return self._log.follow()
+
+
+def _memory_limit(resources: Object) -> int | None:
+    limit = (resources.get("limits") or {}).get("memory")
+    return quantity.parse(limit).value() if limit is not None else None

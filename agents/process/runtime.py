@@ -34,24 +34,33 @@ _PREFIX = "kubemu-processes-"
 class ProcessRuntime:
     """Implements `agents.runtime.Runtime`."""
 
-    def __init__(self, library: Library, *, cluster: str, clock: Clock, chance: Chance) -> None:
+    def __init__(
+        self, library: Library, *, clock: Clock, chance: Chance, volumes: Path | None = None
+    ) -> None:
+        """`volumes`: where persistent volumes are kept; None: as long as the agent lives."""
         self._library = library
         self._clock = clock
         self._chance = chance
         self._tasks = Tasks()
         self._images: dict[str, None] = {}
-        self._shared = Path(tempfile.gettempdir()) / f"kubemu-{cluster}-volumes"
+        self._volumes = volumes
         self._home: Path | None = None
         self._disk: DirectoryDisk | None = None
         self._containers: dict[str, ProcessContainer] = {}
+
+    def choose(self, pod: Object, handler: str) -> bool:
+        return True
 
     def disk(self, pod: Object) -> DirectoryDisk:
         if self._disk is None:
             _sweep()
             self._home = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
             self._home.chmod(0o755)
-            self._disk = DirectoryDisk(self._home, self._shared)
+            self._disk = DirectoryDisk(self._home, self._volumes or self._home / "volumes")
         return self._disk
+
+    def runs_as_root(self, image: str, pod: Object) -> bool:
+        return self._library.of(image).user == 0
 
     def needs_files(self, launch: Launch) -> bool:
         return True
@@ -122,7 +131,8 @@ class ProcessRuntime:
         path = launch.environment.get("PATH") or os.environ.get("PATH", "")
         mounted = any(command[0].startswith(m["mountPath"]) for m in spec.get("volumeMounts", ()))
         if not mounted and shutil.which(command[0], path=path) is None:
-            why = "no such file or directory" if "/" in command[0] else "executable file not found in $PATH"
+            missing = f"stat {command[0]}: no such file or directory"
+            why = missing if "/" in command[0] else "executable file not found in $PATH"
             raise RuntimeError(_cannot_run(command[0], why))
         return command + args
 
@@ -161,4 +171,5 @@ def _sweep() -> None:
 
 def _cannot_run(name: str, why: str) -> str:
     start = "failed to create containerd task: failed to create shim task: OCI runtime create failed"
-    return f'{start}: unable to start container process: exec: "{name}": {why}: unknown'
+    init = "runc create failed: unable to start container process: error during container init"
+    return f'{start}: {init}: exec: "{name}": {why}: unknown'

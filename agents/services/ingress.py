@@ -1,12 +1,10 @@
 """The ingress proxy, one in each agent process: HTTP and HTTPS at the address that Ingresses show.
 
 Ports 80 and 443 there (or what stands for them without privileges, see `agents.loopback`), shared by the
-agents of a machine as Services are (`frontends`). Endpoints are asked directly, a connection per request.
-HTTPS ends here: the certificate is chosen by the name that the client asks for (SNI), else the first one;
-without any certificate nobody listens on 443.
-
-Divergence: a request's body may have 1 MiB (413 beyond, as nginx' default), an answer's 64 MiB; both are
-passed on when they are complete. No WebSockets.
+agents of a machine as Services are (`frontends`). Endpoints are asked directly, a connection per request
+(`relay`), as the node's own traffic: policies don't keep it out. HTTPS ends here: the certificate is chosen
+by the name that the client asks for (SNI), else the first one; without any certificate nobody listens on 443.
+A request's body may have 1 MiB unless the annotation proxy-body-size says otherwise, as with nginx.
 """
 
 from __future__ import annotations
@@ -14,27 +12,21 @@ from __future__ import annotations
 import asyncio
 from base64 import b64decode
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from ssl import SSLContext
 from typing import Protocol
 
+import h11
 from structlog.typing import FilteringBoundLogger
 
-from agents import http
 from agents.network import AddressInUse, Listener, Network
-from agents.services import certificates
-from agents.services.routes import Backend, Path, Routes, chosen, is_ours
+from agents.services import certificates, relay
+from agents.services.routes import BODY_LIMIT, Backend, Path, Routes, chosen, is_ours
 from agents.services.table import Address, Entry, Frontend, ServiceTable
 from broker.supervision import Tasks
 from cluster.api.objects import Key, Object
 
 HTTP_PORT, HTTPS_PORT = 80, 443
-
-ANSWER_S = 60.0
-MAX_ANSWER_BYTES = 64 << 20
-_HOP_BY_HOP = (
-    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailers",
-    "transfer-encoding", "upgrade", "content-length",
-)  # fmt: skip
 
 
 class Known(Protocol):
@@ -80,8 +72,7 @@ class IngressProxy:
 
     async def _listen(self, port: int, tls: SSLContext | None) -> None:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            secure = port == HTTPS_PORT
-            await http.serve(reader, writer, lambda request: self._answer(request, secure=secure))
+            await relay.serve(self._network, reader, writer, _Guide(self, secure=port == HTTPS_PORT))
 
         if not self._open:
             await self._network.attach(self._ip)
@@ -98,23 +89,28 @@ class IngressProxy:
 
     # --- requests
 
-    async def _answer(self, request: http.Request, *, secure: bool) -> http.Response:
+    def way(self, request: Request, attempt: int, *, secure: bool) -> relay.Way | relay.Answer:
+        """`attempt`: the first one chooses the backend, further ones other endpoints of it."""
         host = request.header("host")
-        if int(request.header("content-length") or 0) > http.MAX_BODY_BYTES:
-            return _plain(413, "Request Entity Too Large")
         path, backend = self._routes.find(host, request.path)
         if backend is None:
-            return _plain(404, "Not Found")
+            return relay.Answer(404)
         if path is not None:
-            if path.to_tls and not secure:
-                location = f"https://{host.partition(':')[0]}{request.target}"
-                return http.Response(status=308, headers=[("Location", location)])
-            self._turn += 1
+            answer = _answered(request, path, secure)
+            if answer is not None:
+                return answer
+            self._turn += 1 if attempt == 0 else 0
             backend = chosen(path, request.header, _cookies(request), self._turn)
-        target = self._endpoint(backend, request.peer)
+        target = self._endpoint(backend, request.client)
         if target is None:
-            return _plain(503, "Service Temporarily Unavailable")
-        return await self._forward(request, target, path, secure=secure)
+            return relay.Answer(503, "Service Temporarily Unavailable")
+        return relay.Way(
+            ip=target[0],
+            port=target[1],
+            target=_target(request, path),
+            headers=_forwarding(request, secure),
+            limit_bytes=path.body_limit if path is not None else BODY_LIMIT,
+        )
 
     def _endpoint(self, backend: Backend, client: str) -> tuple[str, int] | None:
         service = self._table.service(backend.service)
@@ -126,41 +122,64 @@ class IngressProxy:
                 return (found.ip, found.port) if found is not None else None
         return None
 
-    async def _forward(
-        self, request: http.Request, target: tuple[str, int], path: Path | None, *, secure: bool
-    ) -> http.Response:
-        forwarded = http.Request(
-            method=request.method,
-            target=_target(request, path),
-            headers=[*_passed_on(request.headers), *_forwarding(request, secure)],
-            body=request.body,
-        )
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                answer = await http.fetch(self._network, *target, forwarded, limit_bytes=MAX_ANSWER_BYTES)
-        except TimeoutError:
-            return _plain(504, "Gateway Time-out")
-        except (OSError, http.BadAnswer):
-            return _plain(502, "Bad Gateway")
-        return http.Response(status=answer.status, headers=_passed_on(answer.headers), body=answer.body)
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The head of one, as text."""
+
+    target: str
+    headers: dict[str, str]
+    client: str
+
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
+    def header(self, name: str) -> str:
+        return self.headers.get(name.lower(), "")
 
 
-def _target(request: http.Request, path: Path | None) -> str:
+@dataclass(frozen=True, slots=True)
+class _Guide:
+    proxy: IngressProxy
+    secure: bool
+
+    def way(self, head: h11.Request, client: str, attempt: int) -> relay.Way | relay.Answer:
+        headers = {name.decode(): value.decode("latin-1") for name, value in reversed(list(head.headers))}
+        request = Request(head.target.decode("latin-1"), headers, client)
+        return self.proxy.way(request, attempt, secure=self.secure)
+
+
+def _answered(request: Request, path: Path, secure: bool) -> relay.Answer | None:
+    """What the proxy answers itself: who may not ask, and who is sent elsewhere."""
+    if not path.lets_in(request.client):
+        return relay.Answer(403)
+    if path.to_tls and not secure:
+        host = request.header("host").partition(":")[0]
+        return _elsewhere(308, f"https://{host}{request.target}")
+    if path.app_root and request.path == "/":
+        scheme = "https" if secure else "http"
+        return _elsewhere(302, f"{scheme}://{request.header('host')}{path.app_root}")
+    if path.redirect is not None:
+        return _elsewhere(*path.redirect)
+    return None
+
+
+def _elsewhere(status: int, location: str) -> relay.Answer:
+    return relay.Answer(status, headers=[("location", location)])
+
+
+def _target(request: Request, path: Path | None) -> str:
     where, mark, query = request.target.partition("?")
     return (path.rewritten(where) if path is not None else where) + mark + query
 
 
-def _passed_on(headers: http.Headers) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in headers if name.lower() not in _HOP_BY_HOP]
-
-
-def _forwarding(request: http.Request, secure: bool) -> list[tuple[str, str]]:
+def _forwarding(request: Request, secure: bool) -> list[tuple[str, str]]:
     scheme = "https" if secure else "http"
-    host = request.header("host")
     return [
-        ("X-Real-IP", request.peer),
-        ("X-Forwarded-For", request.peer),
-        ("X-Forwarded-Host", host),
+        ("X-Real-IP", request.client),
+        ("X-Forwarded-For", request.client),
+        ("X-Forwarded-Host", request.header("host")),
         ("X-Forwarded-Port", str(HTTPS_PORT if secure else HTTP_PORT)),
         ("X-Forwarded-Proto", scheme),
         ("X-Forwarded-Scheme", scheme),
@@ -168,14 +187,9 @@ def _forwarding(request: http.Request, secure: bool) -> list[tuple[str, str]]:
     ]
 
 
-def _cookies(request: http.Request) -> dict[str, str]:
+def _cookies(request: Request) -> dict[str, str]:
     pairs = (part.strip().partition("=") for part in request.header("cookie").split(";"))
     return {name: value for name, _, value in pairs}
-
-
-def _plain(status: int, text: str) -> http.Response:
-    body = f"{status} {text}\n".encode()
-    return http.Response(status=status, headers=[("Content-Type", "text/plain")], body=body)
 
 
 def _address(ingress: Object) -> str:

@@ -6,15 +6,18 @@ means prefix. What no path takes goes to the default backend. Of two Ingresses t
 older one has it.
 
 Annotations, under nginx.ingress.kubernetes.io/, since most charts bring those: rewrite-target, use-regex,
-ssl-redirect, force-ssl-redirect, canary, canary-weight, canary-weight-total, canary-by-header,
-canary-by-header-value, canary-by-cookie.
+ssl-redirect, force-ssl-redirect, app-root, permanent-redirect, temporal-redirect, proxy-body-size,
+whitelist-source-range, canary, canary-weight, canary-weight-total, canary-by-header, canary-by-header-value,
+canary-by-header-pattern, canary-by-cookie. A host with one path that is a regular expression has only such,
+as with nginx.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv4Network
 
 from cluster.api.objects import Key, Object
 
@@ -22,7 +25,10 @@ CONTROLLER = "kubemu.dev/ingress"
 CLASS = "kubemu"
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 PREFIX = "nginx.ingress.kubernetes.io/"
+BODY_LIMIT = 1 << 20
+"""What a request may carry unless the Ingress says otherwise."""
 _GROUP = re.compile(r"\$(\d)")
+_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,7 @@ class Canary:
     total: int
     header: str
     header_value: str
+    header_pattern: re.Pattern[str] | None
     cookie: str
 
 
@@ -48,16 +55,31 @@ class Path:
     kind: str
     """Exact | Prefix | Regex"""
     backend: Backend
-    rewrite: str
-    to_tls: bool
+    rewrite: str = ""
+    to_tls: bool = False
+    app_root: str = ""
+    redirect: tuple[int, str] | None = None
+    """Status and location for every request."""
+    body_limit: int = BODY_LIMIT
+    allowed: tuple[IPv4Network, ...] = ()
+    """The clients that may ask; none of them: all."""
     canary: Canary | None = None
+    pattern: re.Pattern[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pattern = re.compile(self.text if self.kind == "Regex" else re.escape(self.text), re.IGNORECASE)
+
+    def lets_in(self, client: str) -> bool:
+        if not self.allowed:
+            return True
+        return bool(client) and any(IPv4Address(client) in network for network in self.allowed)
 
     def takes(self, path: str) -> bool:
         match self.kind:
             case "Exact":
                 return path == self.text
             case "Regex":
-                return re.match(self.text, path, re.IGNORECASE) is not None
+                return self.pattern.match(path) is not None
             case _:
                 base = self.text.rstrip("/")
                 return path == base or path.startswith(base + "/")
@@ -66,7 +88,7 @@ class Path:
         """The path that the backend is asked for."""
         if not self.rewrite:
             return path
-        found = re.match(self.text, path, re.IGNORECASE) if self.kind == "Regex" else None
+        found = self.pattern.match(path) if self.kind == "Regex" else None
 
         def group(reference: re.Match[str]) -> str:
             number = int(reference[1])
@@ -94,6 +116,8 @@ class Routes:
             if _note(ingress, "canary") == "true":
                 self._add_canary(ingress)
         for server in self._servers.values():
+            if any(path.kind == "Regex" for path in server.paths):
+                server.paths = [replace(p, kind="Regex") if _pattern(p.text) else p for p in server.paths]
             server.paths.sort(key=lambda path: (path.kind != "Exact", -len(path.text)))
 
     def find(self, host: str, path: str) -> tuple[Path | None, Backend | None]:
@@ -154,6 +178,9 @@ def chosen(path: Path, header: Callable[[str], str], cookies: Mapping[str, str],
         if canary.header_value:
             if value == canary.header_value:
                 return canary.backend
+        elif canary.header_pattern is not None:
+            if canary.header_pattern.search(value):
+                return canary.backend
         elif value in ("always", "never"):
             return canary.backend if value == "always" else path.backend
     if canary.cookie:
@@ -205,22 +232,62 @@ def _path(ingress: Object, entry: Object, *, secure: bool) -> Path | None:
     regex = _note(ingress, "use-regex") == "true" or bool(_GROUP.search(rewrite))
     kind = "Exact" if entry.get("pathType") == "Exact" else "Regex" if regex else "Prefix"
     to_tls = secure and _note(ingress, "ssl-redirect") != "false"
+    text = entry.get("path") or "/"
+    if kind == "Regex" and _pattern(text) is None:
+        return None
     return Path(
-        entry.get("path") or "/",
+        text,
         kind,
         backend,
-        rewrite,
-        to_tls or _note(ingress, "force-ssl-redirect") == "true",
+        rewrite=rewrite,
+        to_tls=to_tls or _note(ingress, "force-ssl-redirect") == "true",
+        app_root=_note(ingress, "app-root"),
+        redirect=_redirect(ingress),
+        body_limit=_bytes(_note(ingress, "proxy-body-size")),
+        allowed=tuple(_networks(_note(ingress, "whitelist-source-range"))),
     )
 
 
+def _redirect(ingress: Object) -> tuple[int, str] | None:
+    for name, status in (("permanent-redirect", 301), ("temporal-redirect", 302)):
+        if location := _note(ingress, name):
+            return status, location
+    return None
+
+
+def _bytes(text: str) -> int:
+    """As nginx writes sizes: 8m, 512k, 0 for any."""
+    number, unit = text.strip().lower()[:-1], text.strip().lower()[-1:]
+    if unit in _UNITS and number.isdecimal():
+        return int(number) * _UNITS[unit]
+    return int(text) if text.strip().isdecimal() else BODY_LIMIT
+
+
+def _networks(text: str) -> Iterator[IPv4Network]:
+    for part in text.split(","):
+        try:
+            yield IPv4Network(part.strip(), strict=False)
+        except ValueError:
+            continue
+
+
+def _pattern(text: str) -> re.Pattern[str] | None:
+    """None: it is no regular expression."""
+    try:
+        return re.compile(text, re.IGNORECASE)
+    except re.error:
+        return None
+
+
 def _canary(ingress: Object, backend: Backend) -> Canary:
+    pattern = _note(ingress, "canary-by-header-pattern")
     return Canary(
         backend=backend,
         weight=_number(_note(ingress, "canary-weight"), 0),
         total=max(_number(_note(ingress, "canary-weight-total"), 100), 1),
         header=_note(ingress, "canary-by-header"),
         header_value=_note(ingress, "canary-by-header-value"),
+        header_pattern=_pattern(pattern) if pattern else None,
         cookie=_note(ingress, "canary-by-cookie"),
     )
 

@@ -1,4 +1,4 @@
-"""The transport of real processes: MQTT 3.1.1 with QoS 1, through aiomqtt.
+"""The transport of real processes: MQTT 3.1.1, everything published with QoS 1, through aiomqtt.
 
 Each connection is a clean session with a new client: after a loss nothing of the old one comes back, which
 is what the contract says (resynchronise) and leaves no state at the broker for a node that is gone.
@@ -72,9 +72,14 @@ class MqttTransport:
         chance: Chance,
         rules: LinkRules | None = None,
         keepalive_s: int = 15,
+        reading_qos: int = 1,
         log: FilteringBoundLogger | None = None,
     ) -> None:
-        """`username` is the party's name in link rules; without one it is the client id."""
+        """`username` is the party's name in link rules; without one it is the client id.
+
+        `reading_qos` 0: the broker keeps nothing for this party, which acknowledges nothing. That is right for
+        parties of which there are many: nats-server has a queue for each subscription with QoS 1, and asks
+        all of them about every message. Promises are the same, because sessions are clean."""
         parts = urlsplit(url)
         if parts.scheme != "mqtt" or not parts.hostname:
             raise ValueError(f"broker address {url!r} is not like mqtt://HOST:PORT")
@@ -89,6 +94,7 @@ class MqttTransport:
         self._chance = chance
         self._rules = rules if rules is not None else LinkRules()
         self._keepalive_s = keepalive_s
+        self._reading_qos = reading_qos
         self._log = log if log is not None else structlog.get_logger()
         self._tasks = Tasks()
         self._will: Will | None = None
@@ -110,7 +116,7 @@ class MqttTransport:
 
     @property
     def connected(self) -> bool:
-        return self._paho is not None
+        return self._client is not None
 
     async def open(self, *, will: Will | None = None) -> None:
         if self._first is not None:
@@ -245,17 +251,25 @@ class MqttTransport:
         async with client:
             client._client.on_message = self._received
             client._client.on_publish = self._acknowledged
-            if self._patterns:
-                codes = await client.subscribe([(pattern, 1) for pattern in self._patterns])
-                self._check_subscriptions(list(self._patterns), codes)
-            self._begin(client, first)
+            # The client beneath: aiomqtt offers no way to publish without waiting for each acknowledgement.
+            # Messages come in, and may be answered, before all subscriptions stand.
+            self._paho = client._client
+            self._unacknowledged = 0
             try:
-                async for _ in client.messages:  # never gives one: it only ends when the connection does
-                    pass
-            except aiomqtt.MqttError as error:
-                self._log.info("broker connection lost", why=str(error))
+                if self._patterns:
+                    codes = await client.subscribe([(p, self._reading_qos) for p in self._patterns])
+                    self._check_subscriptions(list(self._patterns), codes)
+                self._begin(client, first)
+                await self._until_lost(client)
             finally:
                 self._end()
+
+    async def _until_lost(self, client: aiomqtt.Client) -> None:
+        try:
+            async for _ in client.messages:  # never gives one: it only ends when the connection does
+                pass
+        except aiomqtt.MqttError as error:
+            self._log.info("broker connection lost", why=str(error))
 
     def _new_client(self) -> aiomqtt.Client:
         will = self._will
@@ -280,9 +294,6 @@ class MqttTransport:
 
     def _begin(self, client: aiomqtt.Client, first: asyncio.Future[None]) -> None:
         self._client = client
-        # The client beneath: aiomqtt offers no way to publish without waiting for each acknowledgement.
-        self._paho = client._client
-        self._unacknowledged = 0
         if not first.done():
             first.set_result(None)
         self._report()
@@ -291,8 +302,10 @@ class MqttTransport:
         self.dropped += len(self._outbox) + self._outgoing.clear()
         self._incoming.clear()
         self._outbox.clear()
-        self._client = self._paho = None
-        self._report()
+        self._paho = None
+        if self._client is not None:
+            self._client = None
+            self._report()
 
     def _report(self) -> None:
         for handler in list(self._handlers):
@@ -300,7 +313,7 @@ class MqttTransport:
 
     async def _subscribe_now(self, client: aiomqtt.Client, pattern: str) -> None:
         try:
-            self._check_subscriptions([pattern], await client.subscribe(pattern, qos=1))
+            self._check_subscriptions([pattern], await client.subscribe(pattern, qos=self._reading_qos))
         except aiomqtt.MqttError as error:
             self._log.info("subscription waits for the next connection", pattern=pattern, why=str(error))
 

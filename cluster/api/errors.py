@@ -27,7 +27,8 @@ class Cause:
     """JSON path: spec.containers[0].name."""
 
     def as_json(self) -> dict[str, str]:
-        return {"reason": self.reason, "message": self.message, "field": self.field}
+        cause = {"reason": self.reason, "message": self.message}
+        return cause | {"field": self.field} if self.field else cause
 
 
 class ApiError(Exception):
@@ -159,6 +160,12 @@ class TooManyRequests(ApiError):
 
 class InternalError(ApiError):
     pass
+
+
+class Unclassified(ApiError):
+    """An error for which Kubernetes has a message and a code, but no reason."""
+
+    reason = ""
 
 
 class ServiceUnavailable(ApiError):

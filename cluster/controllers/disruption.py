@@ -3,7 +3,8 @@
 The eviction subresource takes from status.disruptionsAllowed and notes the pod in status.disruptedPods; this
 controller counts again when pods change, and forgets a noted pod that was not deleted within two minutes.
 How many pods there should be is asked of their owners: workloads are known here, any other kind is asked
-through its scale subresource. Pods without an owner that can be asked are unmanaged.
+through its scale subresource. Pods without an owner are unmanaged. Where an owner can't be asked (a Job, a
+DaemonSet) the budget allows nothing, and its condition says why (SyncFailed).
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cluster.api import kinds
-from cluster.api.errors import NotFound
-from cluster.api.objects import Key, Object, controller_of, timestamp
+from cluster.api.errors import ApiError, Conflict, NotFound
+from cluster.api.objects import Key, Object, controller_of, key_of, timestamp
 from cluster.api.selectors import of_object_form
 from cluster.controllers.deployment.sizes import scaled
 from cluster.reconcile import pods as podlore
@@ -102,24 +103,41 @@ def status_of(
         "desiredHealthy": wanted.healthy,
         "expectedPods": wanted.pods,
         "observedGeneration": generation,
-        "conditions": [_condition(budget, allowed, generation, now)],
+        "conditions": [_allowed_condition(budget, allowed, now)],
     }
     if disrupted:
         status["disruptedPods"] = disrupted
     return status
 
 
-def _condition(budget: Object, allowed: int, generation: int, now: datetime) -> Object:
+def failed_status(budget: Object, why: str, now: datetime) -> Object:
+    """Nothing may be disrupted while the budget can't be counted; what was counted before stays."""
+    failed = _condition(budget, "False", "SyncFailed", why, now)
+    failed["observedGeneration"] = budget.get("status", {}).get("observedGeneration", 0)
+    return (budget.get("status") or {}) | {
+        "disruptionsAllowed": 0,
+        "currentHealthy": budget.get("status", {}).get("currentHealthy", 0),
+        "desiredHealthy": budget.get("status", {}).get("desiredHealthy", 0),
+        "expectedPods": budget.get("status", {}).get("expectedPods", 0),
+        "conditions": [failed],
+    }
+
+
+def _allowed_condition(budget: Object, allowed: int, now: datetime) -> Object:
     status, reason = ("True", "SufficientPods") if allowed > 0 else ("False", "InsufficientPods")
+    return _condition(budget, status, reason, "", now)
+
+
+def _condition(budget: Object, status: str, reason: str, message: str, now: datetime) -> Object:
     present = find(budget.get("status", {}).get("conditions") or (), "DisruptionAllowed")
     same = present is not None and present["status"] == status
     return {
         "type": "DisruptionAllowed",
         "status": status,
-        "observedGeneration": generation,
+        "observedGeneration": budget["metadata"].get("generation", 0),
         "lastTransitionTime": present["lastTransitionTime"] if same and present else timestamp(now),
         "reason": reason,
-        "message": "",
+        "message": message,
     }
 
 
@@ -155,19 +173,39 @@ class Disruptions:
         budget = self._budgets.get(key)
         if budget is None:
             return None
+        try:
+            return await self._count(budget)
+        except Conflict:
+            raise
+        except ApiError as error:
+            await self._write(budget, failed_status(budget, error.message, self._clock.now()))
+            raise
+
+    async def _count(self, budget: Object) -> float | None:
+        key = key_of(budget)
         selector = of_object_form(budget["spec"].get("selector"))
         mine = [pod for pod in self._pods.list(key.namespace) if selector.matches_object(pod)]
         if not mine:
             self._recorder.event(budget, "Normal", "NoPods", "No matching pods found")
-        total = await self._scale(budget, mine) if needs_scale(budget) else 0
+        total = await self._total(budget, mine) if needs_scale(budget) else 0
         wanted = expected(budget, mine, total)
         disrupted, again_s = self._still_disrupted(budget, mine)
         status = status_of(budget, mine, wanted, disrupted, self._clock.now())
-        if status != budget.get("status"):
-            await self._client.update(
-                kinds.POD_DISRUPTION_BUDGETS, budget | {"status": status}, subresource="status"
-            )
+        await self._write(budget, status)
         return again_s
+
+    async def _write(self, budget: Object, status: Object) -> None:
+        if status != budget.get("status"):
+            body = budget | {"status": status}
+            await self._client.update(kinds.POD_DISRUPTION_BUDGETS, body, subresource="status")
+
+    async def _total(self, budget: Object, mine: Sequence[Object]) -> int:
+        try:
+            return await self._scale(budget, mine)
+        except ApiError as error:
+            text = f"Failed to calculate the number of expected pods: {error.message}"
+            self._recorder.event(budget, "Warning", "CalculateExpectedPodCountFailed", text)
+            raise
 
     async def _scale(self, budget: Object, mine: Sequence[Object]) -> int:
         """The replicas that the pods' owners want together."""
@@ -194,10 +232,15 @@ class Disruptions:
         return sum(scales.values())
 
     async def _asked(self, reference: Object, namespace: str) -> int | None:
-        """The replicas of an owner of another kind, by its scale; None where it has none."""
+        """The replicas of an owner of another kind, by its scale; None where it is gone. Raises ApiError
+        for a kind that can't be scaled."""
         resource = self._registry.of_kind(reference["apiVersion"], reference["kind"])
-        if resource is None or "scale" not in resource.subresources:
-            return None
+        if resource is None:
+            raise ApiError(
+                f'no matches for kind "{reference["kind"]}" in version "{reference["apiVersion"]}"'
+            )
+        if "scale" not in resource.subresources:
+            raise ApiError(f"{resource.qualified} does not implement the scale subresource")
         try:
             scale = await self._client.get(
                 resource, reference["name"], namespace=namespace, subresource="scale"

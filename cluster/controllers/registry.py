@@ -20,6 +20,7 @@ from cluster.controllers import (
     namespaces,
     node_ipam,
     node_lifecycle,
+    node_ttl,
     pod_garbage,
     replicaset,
     resource_quota,
@@ -33,7 +34,16 @@ from cluster.controllers import (
 )
 from cluster.controllers.addresses import ip_addresses, service_ranges
 from cluster.controllers.endpoints import legacy, mirroring, slices
-from cluster.controllers.volumes import binder, ephemeral, protection, provisioner, resizer
+from cluster.controllers.volumes import (
+    attacher,
+    attachments,
+    binder,
+    csi_nodes,
+    ephemeral,
+    protection,
+    provisioner,
+    resizer,
+)
 from cluster.reconcile.loop import Controller
 from cluster.reconcile.world import World
 
@@ -65,6 +75,9 @@ _CONTROLLERS: dict[str, Callable[[World], Controller[Any]]] = {
     binder.NAME: binder.controller,
     provisioner.NAME: provisioner.controller,
     resizer.NAME: resizer.controller,
+    attachments.NAME: attachments.controller,
+    attacher.NAME: attacher.controller,
+    csi_nodes.NAME: csi_nodes.controller,
     ephemeral.NAME: ephemeral.controller,
     protection.CLAIMS: protection.claim_controller,
     protection.VOLUMES: protection.volume_controller,
@@ -74,6 +87,7 @@ _CONTROLLERS: dict[str, Callable[[World], Controller[Any]]] = {
     role_aggregation.NAME: role_aggregation.controller,
     node_ipam.NAME: node_ipam.controller,
     node_lifecycle.NAME: node_lifecycle.controller,
+    node_ttl.NAME: node_ttl.controller,
     taint_eviction.NAME: taint_eviction.controller,
     pod_garbage.NAME: pod_garbage.controller,
 }

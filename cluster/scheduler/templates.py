@@ -95,7 +95,8 @@ class Template:
             count = len(snapshot.ordered())
             share = [snapshot.image_nodes.get(image, 0) / count for image in self._images]
             for i, standing in enumerate(standings):
-                weighed = sum(int(size * part) for size, part in zip(standing.images, share, strict=True))
+                # a node without any image has an empty standing: it weighs nothing
+                weighed = sum(int(size * part) for size, part in zip(standing.images, share, strict=False))
                 totals[i] += weights.get("ImageLocality", 0) * image_score(weighed, len(self._images))
         return next(iter(self._buckets[standings[totals.index(max(totals))]]))
 

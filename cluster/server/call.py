@@ -56,7 +56,8 @@ class WatchOptions:
     field_selector: str = ""
     revision: str = ""
     bookmarks: bool = False
-    send_initial_events: bool = False
+    send_initial_events: bool | None = None
+    """None: as the revision says, which is Kubernetes' older rule."""
     timeout_s: float | None = None
 
 

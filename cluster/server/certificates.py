@@ -21,6 +21,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cluster.server.aggregation.front_proxy import FrontProxy
+
 if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -41,6 +43,9 @@ SERVER_NAMES = (
 )
 
 
+FRONT_PROXY_NAME = "front-proxy-client"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
     """A certificate and its key, as PEM files."""
@@ -57,7 +62,20 @@ class Pki:
     authority: Pair
     server: Pair
     admin: Pair
+    front_proxy_authority: Pair
+    front_proxy: Pair
+    """With which the API server shows itself to the servers of aggregated APIs."""
     service_account_key: Path
+
+    @property
+    def shown_to_backends(self) -> FrontProxy:
+        return FrontProxy(
+            certificate=self.front_proxy.certificate,
+            key=self.front_proxy.key,
+            authority_pem=self.front_proxy_authority.certificate.read_text(),
+            client_authority_pem=self.authority_pem.decode(),
+            name=FRONT_PROXY_NAME,
+        )
 
     def sign(self, request_pem: bytes, usages: Sequence[str], life: timedelta, now: datetime) -> bytes:
         """Implements `cluster.reconcile.world.Sign`: a certificate for a signing request."""
@@ -77,6 +95,8 @@ def open_pki(folder: Path, *, server_names: Sequence[str], now: datetime) -> Pki
         authority=_pair(folder, "ca"),
         server=_pair(folder, "server"),
         admin=_pair(folder, "admin"),
+        front_proxy_authority=_pair(folder, "front-proxy-ca"),
+        front_proxy=_pair(folder, "front-proxy-client"),
         service_account_key=folder / "sa.key",
     )
     record = _read_record(folder)
@@ -92,7 +112,7 @@ def client_pair(pki: Pki, user: str, groups: Sequence[str], *, now: datetime) ->
     """A client certificate for `user`, made once and kept beside the others."""
     pair = _pair(pki.folder, f"client-{user.replace('/', '_').replace(':', '-')}")
     if not (pair.certificate.exists() and pair.key.exists()):
-        _issue_client(pki, pair, user, groups, now)
+        _issue_client(pki.authority, pair, user, groups, now)
     return pair
 
 
@@ -138,7 +158,7 @@ def _pair(folder: Path, name: str) -> Pair:
 
 
 def _files(pki: Pki) -> list[Path]:
-    pairs = (pki.authority, pki.server, pki.admin)
+    pairs = (pki.authority, pki.server, pki.admin, pki.front_proxy_authority, pki.front_proxy)
     return [*(p.certificate for p in pairs), *(p.key for p in pairs), pki.service_account_key]
 
 
@@ -152,12 +172,18 @@ def _read_record(folder: Path) -> dict[str, Any]:
 
 def _complete(pki: Pki, names: Sequence[str], now: datetime, *, renew: bool) -> None:
     if not (pki.authority.certificate.exists() and pki.authority.key.exists()):
-        _make_authority(pki.authority, now)
+        _make_authority(pki.authority, "kubernetes", now)
         renew = True
     if renew or not (pki.server.certificate.exists() and pki.server.key.exists()):
         _issue_server(pki, names, now)
     if renew or not (pki.admin.certificate.exists() and pki.admin.key.exists()):
-        _issue_client(pki, pki.admin, "kubernetes-admin", ["system:masters"], now)
+        _issue_client(pki.authority, pki.admin, "kubernetes-admin", ["system:masters"], now)
+    front = pki.front_proxy_authority
+    if not (front.certificate.exists() and front.key.exists()):
+        _make_authority(front, "front-proxy-ca", now)
+        renew = True
+    if renew or not (pki.front_proxy.certificate.exists() and pki.front_proxy.key.exists()):
+        _issue_client(front, pki.front_proxy, FRONT_PROXY_NAME, (), now)
     if not pki.service_account_key.exists():
         write_atomically(pki.service_account_key, _key_pem(_new_key()))
 
@@ -184,11 +210,11 @@ def _load_authority(pair: Pair) -> tuple[x509.Certificate, EllipticCurvePrivateK
     return x509.load_pem_x509_certificate(pair.certificate.read_bytes()), key  # type: ignore[return-value]
 
 
-def _make_authority(pair: Pair, now: datetime) -> None:
+def _make_authority(pair: Pair, called: str, now: datetime) -> None:
     from cryptography import x509
 
     key = _new_key()
-    name = _subject("kubernetes", ())
+    name = _subject(called, ())
     builder = (
         _builder(name, name, key, now, AUTHORITY_LIFE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
@@ -208,10 +234,10 @@ def _issue_server(pki: Pki, names: Sequence[str], now: datetime) -> None:
     _sign_and_write(builder, key, authority_key, pki.server)
 
 
-def _issue_client(pki: Pki, pair: Pair, user: str, groups: Sequence[str], now: datetime) -> None:
+def _issue_client(issuer: Pair, pair: Pair, user: str, groups: Sequence[str], now: datetime) -> None:
     from cryptography.x509.oid import ExtendedKeyUsageOID
 
-    authority, authority_key = _load_authority(pki.authority)
+    authority, authority_key = _load_authority(issuer)
     key = _new_key()
     builder = _leaf(authority, key, _subject(user, groups), ExtendedKeyUsageOID.CLIENT_AUTH, now)
     _sign_and_write(builder, key, authority_key, pair)

@@ -78,7 +78,7 @@ def bookmark(resource: Resource, revision: int, *, initial_events_end: bool = Fa
 class Watch:
     """One open watch: an asynchronous iterator of batches. `close()` ends it; closing twice is harmless."""
 
-    def __init__(self, group: _Group, after: int) -> None:
+    def __init__(self, group: Group, after: int) -> None:
         self._group = group
         self._after = after
         self._batches: deque[Sequence[Event]] = deque()
@@ -159,7 +159,7 @@ class Watch:
             self._batches.append(events)
 
 
-class _Group:
+class Group:
     """Watchers that see the same events."""
 
     def __init__(
@@ -233,7 +233,7 @@ class WatchHub:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._groups: dict[str, dict[GroupKey, _Group]] = {}
+        self._groups: dict[str, dict[GroupKey, Group]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._sweep_at = _GROUPS
         self._end = store.subscribe(self._published)
@@ -268,7 +268,7 @@ class WatchHub:
         resource: Resource,
         matches: Predicate | None,
         convert: Convert | None,
-    ) -> _Group:
+    ) -> Group:
         """The group with this key, made if there is none."""
         groups = self._groups.setdefault(qualified, {})
         if len(groups) >= self._sweep_at:
@@ -277,10 +277,10 @@ class WatchHub:
             self._sweep_at = max(_GROUPS, 2 * len(groups))
         found = groups.get(key)
         if found is None:
-            found = groups[key] = _Group(resource, key[1], matches, convert)
+            found = groups[key] = Group(resource, key[1], matches, convert)
         return found
 
-    def since(self, group: _Group, qualified: str, revision: int) -> Watch:
+    def since(self, group: Group, qualified: str, revision: int) -> Watch:
         """A watch of everything after `revision`. Raises Expired."""
         try:
             missed = self._store.changes_since(qualified, revision)

@@ -19,6 +19,7 @@ from broker.clock import SystemClock
 from cluster.api.registry import Registry
 from cluster.server.remote import RemoteClient
 from scenarios.command.options import ScenarioPath, running
+from scenarios.container_load import ContainerSender
 from scenarios.containers import ContainerFaults
 from scenarios.document import DocumentError
 from scenarios.drill import Drill
@@ -26,6 +27,7 @@ from scenarios.faults import FaultError, Faults
 from scenarios.launch.cluster import ClusterSpec, LaunchError, LocalCluster
 from scenarios.launch.control import ControlledCluster
 from scenarios.launch.place import NoFreeSlot, TemporaryPlace
+from scenarios.load import NetworkSender
 from scenarios.play import Report, play
 from scenarios.report import Printer, summary
 from scenarios.steps import Scenario, load
@@ -117,7 +119,11 @@ async def _play(plan: Scenario, target: Any, printer: Printer) -> int:
                 clock=clock,
                 registry=Registry(),
                 directory=plan.file.parent,
-                network=None if isinstance(faults, ContainerFaults) else LoopbackNetwork(),
+                sender=(
+                    ContainerSender(faults)
+                    if isinstance(faults, ContainerFaults)
+                    else NetworkSender(LoopbackNetwork(), clock)
+                ),
             )
             printer.line("steps")
             report: Report = await play(plan, drill, clock, printer)

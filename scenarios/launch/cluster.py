@@ -176,6 +176,7 @@ class LocalCluster:
             "--credentials", str(credentials),
             "--profile", self.spec.profile,
             "--links", str(links),
+            "--volumes", str(self.directory / "data" / "volumes"),
             "--log-level", self.spec.log_level,
             *self.spec.agent_flags,
         ]  # fmt: skip

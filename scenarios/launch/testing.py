@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from agents.loopback import LoopbackNetwork
 from broker.clock import SystemClock
 from cluster.api.registry import Registry
 from cluster.server.remote import RemoteClient
@@ -19,6 +20,7 @@ from scenarios.document import Seconds
 from scenarios.drill import Drill
 from scenarios.launch.cluster import ClusterSpec, LocalCluster
 from scenarios.launch.place import TemporaryPlace
+from scenarios.load import NetworkSender
 from scenarios.steps import Expect
 
 NODES_WITHIN_S = Seconds(60.0)
@@ -40,8 +42,14 @@ async def running_cluster(
     try:
         await cluster.start()
         async with RemoteClient.from_kubeconfig(cluster.kubeconfig) as client:
+            clock = SystemClock()
             drill = Drill(
-                client, cluster, clock=SystemClock(), registry=Registry(), directory=directory or Path.cwd()
+                client,
+                cluster,
+                clock=clock,
+                registry=Registry(),
+                directory=directory or Path.cwd(),
+                sender=NetworkSender(LoopbackNetwork(), clock),
             )
             for name in await cluster.nodes():
                 ready = Expect(node=name, condition={"Ready": "True"}, within=NODES_WITHIN_S)

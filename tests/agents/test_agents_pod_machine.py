@@ -247,7 +247,7 @@ def test_a_container_with_a_policy_of_its_own() -> None:
 def test_a_container_that_cannot_be_started_counts_as_one_that_ended() -> None:
     script = Script(make_pod())
     script.up()
-    cannot = Exit(code=128, reason="ContainerCannotRun", message="no such file")
+    cannot = Exit(code=128, reason="StartError", message="no such file")
     assert script.exits("web", cannot) == ["launch web"]
     assert script.exits("web", cannot) == []
     shown = script.status()["containerStatuses"][0]

@@ -104,7 +104,7 @@ def _emulated(story: Story) -> None:
 def _process(story: Story) -> None:
     async def main() -> None:
         clock = LoopClock(asyncio.get_running_loop())
-        runtime = ProcessRuntime(load_library(), cluster="contract", clock=clock, chance=Chance(2))
+        runtime = ProcessRuntime(load_library(), clock=clock, chance=Chance(2))
         try:
             await story(Box(runtime))
         finally:

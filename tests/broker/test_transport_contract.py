@@ -17,6 +17,7 @@ from broker.chance import Chance
 from broker.credentials import write_mosquitto_files
 from broker.embedded import EmbeddedBroker
 from broker.rules import LinkRules, Rule, Verdict
+from broker.supervision import Tasks
 from broker.topics import (
     CONTROL_USER,
     all_nodes_presence,
@@ -85,6 +86,7 @@ class MqttBench:
             rules=rules,
             # Short where cuts are tested; else a loaded machine must not break the link.
             keepalive_s=15 if rules is None else 1,
+            reading_qos=1 if party == CONTROL_USER else 0,  # as the processes do
             log=structlog.get_logger(),
         )
         return self.links[party]
@@ -192,6 +194,10 @@ class Inbox:
     async def expect(self, *wanted: tuple[str, bytes]) -> None:
         await self.until(lambda: all(message in self.messages for message in wanted))
 
+    async def expect_numbers(self, count: int) -> None:
+        await self.until(lambda: len(self.messages) >= count, within_s=60)
+        assert [int(payload) for _, payload in self.messages] == list(range(count))
+
     async def until(self, condition: Callable[[], bool], within_s: float = 10) -> None:
         async with asyncio.timeout(within_s):
             while not condition():
@@ -229,15 +235,45 @@ async def test_messages_go_up_and_down_on_topics_of_any_node_name(bench: Bench, 
 
 
 async def test_a_burst_arrives_whole_and_in_order(bench: Bench) -> None:
-    """5,000 messages: more than the window of unacknowledged ones."""
+    """5,000 messages each way: more than the window of unacknowledged ones."""
     control, seen = await opened(bench, CONTROL_USER, all_nodes_up(CLUSTER))
-    link, _ = await opened(bench, NODES[0])
+    link, inbox = await opened(bench, NODES[0], node_down(CLUSTER, NODES[0]))
     for number in range(5000):
         link.publish(node_up(CLUSTER, NODES[0]), b"%d" % number)
-    await seen.until(lambda: len(seen.messages) >= 5000, within_s=60)
-    assert [int(payload) for _, payload in seen.messages] == list(range(5000))
+        control.publish(node_down(CLUSTER, NODES[0]), b"%d" % number)
+    await seen.expect_numbers(5000)
+    await inbox.expect_numbers(5000)
     await link.close()
     await control.close()
+
+
+async def test_what_comes_in_while_a_link_opens_can_be_answered(bench: Bench) -> None:
+    """By the first subscription, while others are still being made; 5 rounds, because it is a race."""
+    node = NODES[0]
+    link, answers = await opened(bench, node, node_down(CLUSTER, node))
+    taken = 0
+    for number in range(5):
+        control = bench.link(CONTROL_USER)
+
+        def answer(_: str, payload: bytes, control: Transport = control) -> None:
+            nonlocal taken
+            taken += 1
+            control.publish(node_down(CLUSTER, node), payload)
+
+        control.subscribe(node_up(CLUSTER, node), answer)
+        for other in range(20):
+            control.subscribe(node_up(CLUSTER, f"other-{other}"), answer)
+        tasks = Tasks()
+        opening = tasks.start("opening", control.open())
+        while not opening.done():
+            link.publish(node_up(CLUSTER, node), b"hello")
+            await asyncio.sleep(0)
+        await opening
+        link.publish(node_up(CLUSTER, node), b"%d" % number)
+        await answers.expect((node_down(CLUSTER, node), b"%d" % number))
+        await answers.until(lambda: len(answers.messages) == taken)
+        await control.close()
+    await link.close()
 
 
 async def test_what_is_queued_is_sent_before_a_clean_close_which_publishes_no_will(bench: Bench) -> None:

@@ -1,21 +1,24 @@
-"""Helm installs, upgrades, takes back and removes a chart.
+"""Helm 3 and Helm 4 install, upgrade, take back and remove a chart: the programs themselves.
 
-Through the Python package that carries Helm as a library; it asks for Python 3.12, so where it is not
-installed this is skipped. Its rollback action fails before it asks the cluster anything ("wait strategy not
-set"), so taking back is an upgrade to the first values.
+Where the packages that carry them are not installed (see `helm_binaries`) this is skipped.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helm_binaries import PACKAGES, unpacked
 from live_cluster import Cluster
 
-helm = pytest.importorskip("helm_sdkpy")
-pytestmark = [pytest.mark.services, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.services
+Helm = Callable[..., str]
 
-CHART = "apiVersion: v2\nname: shop\nversion: 1.0.0\nappVersion: '1'\n"
+CHART = "apiVersion: v2\nname: shop\nversion: {version}\nappVersion: '1'\n"
 VALUES = "replicas: 1\nimage: nginx:1.25\n"
 TEMPLATE = """
 apiVersion: apps/v1
@@ -32,46 +35,116 @@ apiVersion: v1
 kind: Service
 metadata: {name: {{ .Release.Name }}}
 spec: {selector: {app: {{ .Release.Name }}}, ports: [{port: 80}]}
+---
+{{- if lookup "v1" "ConfigMap" .Release.Namespace "kube-root-ca.crt" }}
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: {{ .Release.Name }}-{{ .Capabilities.KubeVersion.Major }}}
+data: {policy: {{ .Capabilities.APIVersions.Has "policy/v1/PodDisruptionBudget" | quote }}}
+{{- end }}
 """
 HOOK = """
 apiVersion: batch/v1
 kind: Job
 metadata:
   name: {{ .Release.Name }}-migrate
-  annotations: {helm.sh/hook: "pre-upgrade", helm.sh/hook-delete-policy: before-hook-creation}
+  annotations: {helm.sh/hook: "pre-upgrade,pre-rollback", helm.sh/hook-delete-policy: before-hook-creation}
 spec:
   template:
     spec: {restartPolicy: Never, containers: [{name: c, image: busybox, command: [echo, migrated]}]}
 """
+CHECK = """
+apiVersion: v1
+kind: Pod
+metadata: {name: {{ .Release.Name }}-check, annotations: {helm.sh/hook: test}}
+spec: {restartPolicy: Never, containers: [{name: c, image: busybox, command: [echo, fine]}]}
+"""
+WIDGETS = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.shop.example.com}
+spec:
+  group: shop.example.com
+  scope: Namespaced
+  names: {plural: widgets, kind: Widget}
+  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]
+"""
+WIDGET = "apiVersion: shop.example.com/v1\nkind: Widget\nmetadata: {name: {{ .Release.Name }}}\n"
+NGINX = "jsonpath={.spec.template.spec.containers[0].image} {.spec.replicas}"
 
 
-@pytest.fixture
-def chart(tmp_path: Path) -> str:
-    folder = tmp_path / "shop"
+def _chart(folder: Path, version: str) -> str:
+    folder = folder / f"shop-{version}"
     (folder / "templates").mkdir(parents=True)
-    (folder / "Chart.yaml").write_text(CHART)
-    (folder / "values.yaml").write_text(VALUES)
-    (folder / "templates" / "web.yaml").write_text(TEMPLATE)
-    (folder / "templates" / "hook.yaml").write_text(HOOK)
+    (folder / "crds").mkdir()
+    texts = {
+        "Chart.yaml": CHART.format(version=version), "values.yaml": VALUES, "templates/web.yaml": TEMPLATE,
+        "templates/hook.yaml": HOOK, "templates/check.yaml": CHECK, "crds/widgets.yaml": WIDGETS,
+        "templates/widget.yaml": WIDGET,
+    }  # fmt: skip
+    for name, text in texts.items():
+        (folder / name).write_text(text)
     return str(folder)
 
 
-async def test_life_of_a_release(cluster: Cluster, space: str, chart: str) -> None:
-    """Revision 1, 2 with a pre-upgrade hook, 3 that has the values of 1; then nothing is left."""
-    settings = helm.Configuration(namespace=space, kubeconfig=str(cluster.kubeconfig))
-    image = ("get", "deploy", "shop", "-n", space, "-o", "jsonpath={.spec.template.spec.containers[0].image}")
-    installed = await helm.Install(settings).run("shop", chart, wait=True, timeout=60)
-    assert installed["name"] == "shop"
-    assert cluster.kubectl(*image) == "nginx:1.25"
-    new = {"image": "nginx:1.26", "replicas": 2}
-    await helm.Upgrade(settings).run("shop", chart, values=new)
-    cluster.kubectl("rollout", "status", "deploy/shop", "-n", space, "--timeout=20s")
-    assert cluster.kubectl(*image) == "nginx:1.26"
+@pytest.fixture(params=list(PACKAGES))
+def helm(request: pytest.FixtureRequest, cluster: Cluster, space: str, tmp_path: Path) -> Helm:
+    """Runs one command in the test's namespace and gives its output; it has to succeed."""
+    binary = unpacked(request.param, cluster.folder)
+    if binary is None:
+        pytest.skip(f"{PACKAGES[request.param]} is not installed")
+    homes = {f"HELM_{name}_HOME": str(tmp_path / name) for name in ("CACHE", "CONFIG", "DATA")}
+
+    def run(*arguments: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [str(binary), *arguments, "-n", space, "--kubeconfig", str(cluster.kubeconfig)],
+            capture_output=True, text=True, timeout=120, check=False, env=os.environ | homes,
+        )  # fmt: skip
+        output = done.stdout + done.stderr
+        assert done.returncode == code, output
+        return output
+
+    return run
+
+
+async def test_life_of_a_release(cluster: Cluster, space: str, helm: Helm, tmp_path: Path) -> None:
+    """Revision 1, 2 with another chart and values, 3 that is 1 again; then nothing is left but what Helm leaves:
+    hooks and definitions."""
+    image = ("get", "deploy", "shop", "-n", space, "-o", NGINX)
+    helm("install", "shop", _chart(tmp_path, "1.0.0"), "--wait", "--timeout", "60s")
+    assert cluster.kubectl(*image) == "nginx:1.25 1"
+    assert cluster.json("get", "configmap", "shop-1", "-n", space)["data"] == {"policy": "true"}
+    cluster.kubectl("get", "widget.shop.example.com/shop", "-n", space)
+    newer = ("--set", "image=nginx:1.26,replicas=2", "--wait", "--timeout", "60s")
+    helm("upgrade", "shop", _chart(tmp_path, "1.1.0"), *newer)
+    assert cluster.kubectl(*image) == "nginx:1.26 2"
     assert "migrated" in cluster.kubectl("logs", "-n", space, "job/shop-migrate")
-    await helm.Upgrade(settings).run("shop", chart, values={"image": "nginx:1.25", "replicas": 1})
-    assert cluster.kubectl(*image) == "nginx:1.25"
-    history = await helm.History(settings).run("shop")
-    assert [entry["version"] if "version" in entry else entry["revision"] for entry in history] == [1, 2, 3]
-    assert [entry["name"] for entry in await helm.List(settings).run()] == ["shop"]
-    await helm.Uninstall(settings).run("shop")
-    assert cluster.run("get", "deploy", "shop", "-n", space).returncode == 1
+    helm("test", "shop", "--timeout", "60s")
+    helm("rollback", "shop", "1", "--wait", "--timeout", "60s")
+    assert cluster.kubectl(*image) == "nginx:1.25 1"
+    history = json.loads(helm("history", "shop", "-o", "json"))
+    assert [(entry["revision"], entry["status"], entry["chart"]) for entry in history] == [
+        (1, "superseded", "shop-1.0.0"), (2, "superseded", "shop-1.1.0"), (3, "deployed", "shop-1.0.0"),
+    ]  # fmt: skip
+    assert [entry["name"] for entry in json.loads(helm("list", "-o", "json"))] == ["shop"]
+    assert "STATUS: deployed" in helm("status", "shop")
+    helm("uninstall", "shop", "--wait", "--timeout", "60s")
+    assert json.loads(helm("list", "-o", "json")) == []
+    for kind in ("deploy", "service", "configmap/shop-1", "widget.shop.example.com", "secret"):
+        found = cluster.kubectl("get", kind, "-n", space, "-o", "name", "--ignore-not-found")
+        assert found.replace("service/kubernetes\n", "") == ""
+
+
+async def test_an_upgrade_that_fails_is_taken_back(
+    cluster: Cluster, space: str, helm: Helm, tmp_path: Path
+) -> None:
+    """An invalid manifest is refused by the server; the release goes back to what ran before."""
+    chart = _chart(tmp_path, "1.0.0")
+    helm("install", "shop", chart, "--wait", "--timeout", "60s")
+    refused = helm("upgrade", "shop", chart, "--set", "replicas=-1", "--atomic", "--timeout", "60s", code=1)
+    assert "spec.replicas: Invalid value: -1: must be greater than or equal to 0" in refused
+    assert cluster.kubectl("get", "deploy", "shop", "-n", space, "-o", NGINX) == "nginx:1.25 1"
+    statuses = [entry["status"] for entry in json.loads(helm("history", "shop", "-o", "json"))]
+    assert statuses == ["superseded", "failed", "deployed"]
+    helm("upgrade", "shop", chart, "--set", "replicas=3", "--wait", "--timeout", "60s")
+    assert cluster.kubectl("get", "deploy", "shop", "-n", space, "-o", NGINX) == "nginx:1.25 3"

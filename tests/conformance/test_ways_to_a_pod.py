@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from conforming import Namespace
 from live_server import LiveServer
 
@@ -82,6 +84,90 @@ async def test_every_method_reaches_the_pod(
     reply = await live.call(method, f"{path}/some/where?a=b")
     assert (reply.status, reply.text) == (200, f"{method} /some/where?a=b HTTP/1.1".encode())
     assert opened == [{"pod": "p", "kind": "proxy", "port": 8080}]
+
+
+class Wire:
+    """Plays the node: a stream that is a connection to a server of this test."""
+
+    error = ""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def send(self, channel: int, data: bytes, *, eof: bool = False) -> None:
+        self._writer.write(data)
+
+    async def receive(self) -> tuple[int, bytes, bool] | None:
+        data = await self._reader.read(65536)
+        return (1, data, False) if data else None
+
+    async def close(self) -> None:
+        self._writer.close()
+
+
+@pytest.fixture
+def wired(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The port of every pod is that port of this machine."""
+
+    async def open_stream(pod: Any, *, kind: str, container: str, options: dict[str, Any]) -> Wire:
+        return Wire(*await asyncio.open_connection("127.0.0.1", options["port"]))
+
+    monkeypatch.setattr(live.plane.gateway, "open", open_stream)
+
+
+async def make_pod(space: Namespace, name: str = "p") -> None:
+    spec = {"containers": [{"name": "c", "image": "x"}], "schedulerName": "no"}
+    await space.create("api/v1", "pods", {"metadata": {"name": name}, "spec": spec})
+
+
+async def test_a_pod_that_speaks_tls(live: LiveServer, space: Namespace, wired: None) -> None:
+    """Proxy … https:name:port; whoever signed the pod's certificate. The API itself plays the pod."""
+    await make_pod(space)
+    port = live.url.rpartition(":")[2]
+    reply = await live.get(space.path("api/v1", "pods", f"https:p:{port}", "proxy") + "/version")
+    assert reply.status in (200, 401, 403)
+    assert b"kind" in reply.text or b"major" in reply.text
+
+
+async def test_pages_and_web_sockets(live: LiveServer, space: Namespace, wired: None) -> None:
+    """Proxy … should proxy through a service and a pod: links lead back through the proxy."""
+
+    async def page(request: web.Request) -> web.Response:
+        text = '<a href="/rewriteme">test</a> <img src=\'x.png\'><p title="/no"><a href="http://other/x">'
+        return web.Response(text=text, content_type="text/html")
+
+    async def moved(request: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": "/there/?a=b"})
+
+    async def echo(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            await socket.send_str(f"{message.data}{message.data}")
+        return socket
+
+    app = web.Application()
+    app.add_routes([web.get("/", page), web.get("/moved", moved), web.get("/ws", echo)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    await make_pod(space)
+    prefix = space.path("api/v1", "pods", f"p:{port}", "proxy")
+    reply = await live.get(f"{prefix}/")
+    wanted = (
+        f'<a href="{prefix}/rewriteme">test</a> <img src=\'x.png\'><p title="/no"><a href="http://other/x">'
+    )
+    assert reply.text.decode() == wanted
+    session = live.session(live.pki.admin.certificate, live.pki.admin.key)
+    async with session.get(f"{live.url}{prefix}/moved", allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (302, f"{prefix}/there/?a=b")
+    async with session.ws_connect(f"{live.url}{prefix}/ws") as socket:
+        for text in ("ab", "c"):
+            await socket.send_str(text)
+            assert await socket.receive_str() == text * 2
+    await runner.cleanup()
 
 
 async def test_a_service_without_endpoints(live: LiveServer, space: Namespace) -> None:

@@ -243,9 +243,9 @@ async def running(
         for watcher in watchers:
             assert not watcher.done() or watcher.exception() is None, watcher.exception()
     finally:
+        await node_side.stop()
         await tasks.close()
         await systems[-1].stop()
-        await node_side.stop()
         verbs.close()
         store.close()
 

@@ -140,11 +140,19 @@ async def live_server(folder: Path) -> AsyncIterator[LiveServer]:
             service_account_key=SigningKey.from_pem(pki.service_account_key.read_bytes()),
             cluster_ca=pki.authority_pem.decode(),
             sign=pki.sign,
+            front_proxy=pki.shown_to_backends,
         ),
         verify=True,
     )
     server = ApiServer(
-        plane.verbs, plane.identity, pki, streams=plane.gateway, clock=clock, chance=chance, log=log
+        plane.verbs,
+        plane.identity,
+        pki,
+        streams=plane.gateway,
+        backends=plane.backends,
+        clock=clock,
+        chance=chance,
+        log=log,
     )
     await plane.start()
     live = LiveServer(plane, server, pki, await server.open("127.0.0.1", 0), folder)

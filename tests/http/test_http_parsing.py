@@ -6,7 +6,7 @@ import pytest
 
 from cluster.api.errors import ApiError
 from cluster.server.http import options
-from cluster.server.http.accept import Encoding, Form, negotiate
+from cluster.server.http.accept import Encoding, Form, clauses, negotiate
 from cluster.server.http.paths import Target, target_of
 
 
@@ -60,6 +60,12 @@ def test_headers_that_accept_nothing_we_have(header: str) -> None:
     with pytest.raises(ApiError) as refused:
         negotiate(header)
     assert refused.value.code == 406
+
+
+@pytest.mark.parametrize("header", ["", " ", ","])
+def test_a_header_without_media_types_has_no_clauses(header: str) -> None:
+    """So whoever asks for OpenAPI without an Accept header gets it."""
+    assert clauses(header) == ()
 
 
 @pytest.mark.parametrize(

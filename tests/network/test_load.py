@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,15 +14,16 @@ import pytest
 from service_objects import make_service
 
 from agents import http
+from agents.loopback import LoopbackNetwork
 from agents.memorynetwork import MemoryNetwork
 from broker.chance import Chance
 from broker.clock import LoopClock
 from broker.virtualtime import run_virtual
 from cluster.api.objects import Object
 from cluster.api.resource import Resource
-from scenarios import steps
+from scenarios import load, sender, steps
 from scenarios.document import Comparison, Seconds
-from scenarios.load import Outcome, Traffic, TrafficError, complaints
+from scenarios.load import NetworkSender, Outcome, Traffic, TrafficError, complaints
 
 IP = "127.200.0.1"
 Answer = Callable[[http.Request], Awaitable[http.Response | None]]
@@ -38,7 +42,8 @@ def play(answer: Answer, story: Callable[[Traffic], Awaitable[None]]) -> None:
         await network.attach(IP)
         listener = await network.listen(IP, 80, lambda r, w: http.serve(r, w, answer))
         client: Any = Client()
-        traffic = Traffic(client, network, LoopClock(asyncio.get_running_loop()))
+        sender = NetworkSender(network, LoopClock(asyncio.get_running_loop()))
+        traffic = Traffic(client, sender)
         await story(traffic)
         await traffic.close()
         await listener.close()
@@ -111,3 +116,36 @@ def test_an_outcome_in_words() -> None:
     assert (
         str(OUTCOME) == "10 requests, 2 failures (2 timed out); median 1.0 ms, p99 500.0 ms, slowest 500.0 ms"
     )
+
+
+async def test_a_load_is_sent_by_another_process() -> None:
+    """As in a node's container: it starts, is told to end, and its outcome comes back whole."""
+
+    async def answer(request: http.Request) -> http.Response:
+        return http.Response(status=200, body=request.header("host").encode())
+
+    network = LoopbackNetwork()
+    ip, port = f"127.234.{os.getpid() % 250}.1", 18580
+    listener = await network.listen(ip, port, lambda r, w: http.serve(r, w, answer))
+    wanted = steps.Load(service="web", host="a.example", timeout=Seconds(5.0))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "scenarios.sender", sender.encoded(wanted, ip, port),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        assert json.loads(await process.stdout.readline()) == {"started": True}
+        await asyncio.sleep(0.1)
+        out, _ = await process.communicate(b"end\n")
+    outcome = Outcome.decoded(json.loads(out)["outcome"])
+    assert outcome.requests == outcome.answers_with("a.example") > 0
+    assert len(outcome.latencies_s) == outcome.requests
+    await listener.close()
+
+
+async def test_another_process_says_why_it_can_not_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[dict[str, Any]] = []
+    monkeypatch.setattr(sender, "_say", lambda **what: said.append(what))
+    monkeypatch.setattr(load, "FIRST_ANSWER_S", 0.0)
+    await sender.send(sender.encoded(steps.Load(service="web"), "127.234.255.1", 18581))
+    assert said == [{"error": "no good answer from 127.234.255.1:18581 in 0 s: connection refused"}]

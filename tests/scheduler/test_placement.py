@@ -191,3 +191,13 @@ def test_the_short_way_finds_a_node_as_good_as_the_long_way(seed: int) -> None:
             scene.snapshot.remove(placed.pop(chance.below(len(placed))))
         if chance.random() < 0.1:
             scene.snapshot.set_node(node(f"n{chance.below(len(nodes))}", cpu=chance.choice(["1", "4"])))
+
+
+def test_a_node_that_has_the_image_is_taken_before_one_without_any_image() -> None:
+    """Pods that look the same are placed as others are, on nodes with and without images."""
+    held = node("b")
+    size = 800 << 20
+    held["status"]["images"] = [{"names": ["nginx:latest"], "sizeBytes": size}]
+    scene = Scene(node("a"), held)
+    templates = Templates(scene.snapshot, scene.profile, lambda pod: scene.group)
+    assert [templates.place(pod("p")), *scene.place(pod("q"))] == ["b", "b"]

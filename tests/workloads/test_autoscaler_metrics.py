@@ -80,13 +80,19 @@ EXTERNAL = {
 }
 
 
+QUEUE_IN = (
+    "external metric messages(&LabelSelector{MatchLabels:map[string]string{queue: in,},"
+    "MatchExpressions:[]LabelSelectorRequirement{},})"
+)
+
+
 @pytest.mark.parametrize(
     ("metric", "each", "total", "replicas", "name", "reason"),
     [
         pytest.param(PODS, 250, 0, 5, "pods metric rps", "ValidMetricFound", id="pods"),
         pytest.param(OBJECT, 0, 100, 4, "Service metric queue", "ValidMetricFound", id="object-value"),
         pytest.param(AVERAGE_OBJECT, 0, 400, 8, "Service metric queue", "ValidMetricFound", id="object-average"),
-        pytest.param(EXTERNAL, 0, 300, 10, "external metric messages", "ValidMetricFound", id="external"),
+        pytest.param(EXTERNAL, 0, 300, 10, QUEUE_IN, "ValidMetricFound", id="external"),
     ],
 )  # fmt: skip
 def test_other_metrics_scale_too(
@@ -164,5 +170,96 @@ def test_a_target_at_zero_is_left_alone() -> None:
         active = condition_of(found, "ScalingActive") or {}
         assert (active["status"], active["reason"]) == ("False", "ScalingDisabled")
         assert (await cluster.get(kinds.DEPLOYMENTS, "web"))["spec"]["replicas"] == 0
+
+    simulate(scenario)
+
+
+_ABSENT = "the server could not find the requested resource"
+_CUSTOM = f"unable to fetch metrics from custom metrics API: {_ABSENT}"
+PLAIN_EXTERNAL = {
+    "type": "External",
+    "external": {"metric": {"name": "messages"}, "target": {"type": "Value", "value": "30"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("metric", "reason", "why", "wrapped"),
+    [
+        pytest.param(
+            PODS, "FailedGetPodsMetric", f"unable to get metric rps: {_CUSTOM}",
+            "failed to get pods metric value", id="pods",
+        ),
+        pytest.param(
+            OBJECT, "FailedGetObjectMetric",
+            f"unable to get metric queue: Service on default front/{_CUSTOM}",
+            "failed to get object metric value", id="object",
+        ),
+        pytest.param(
+            PLAIN_EXTERNAL, "FailedGetExternalMetric",
+            "unable to get external metric default/messages/nil: "
+            f"unable to fetch metrics from external metrics API: {_ABSENT}",
+            "failed to get messages external metric value", id="external",
+        ),
+    ],
+)  # fmt: skip
+def test_a_metric_that_nobody_serves_is_named(metric: Object, reason: str, why: str, wrapped: str) -> None:
+    """The event and the condition say what was asked of whom; the sum-up says which of how many."""
+
+    async def scenario(cluster: Cluster) -> None:
+        await cluster.create(kinds.DEPLOYMENTS, deployment(replicas=2))
+        await cluster.settle(30)
+        await cluster.create(kinds.HORIZONTAL_POD_AUTOSCALERS, autoscaler(metric))
+        await cluster.settle(1)
+        active = (
+            condition_of(await cluster.get(kinds.HORIZONTAL_POD_AUTOSCALERS, "web"), "ScalingActive") or {}
+        )
+        assert (active["status"], active["reason"], active["message"]) == (
+            "False", reason, f"the HPA was unable to compute the replica count: {why}",
+        )  # fmt: skip
+        assert why in await cluster.events(reason)
+        summary = f"invalid metrics (1 invalid out of 1), first error is: {wrapped}: {why}"
+        assert summary in await cluster.events("FailedComputeMetricsReplicas")
+        assert (await cluster.get(kinds.DEPLOYMENTS, "web"))["spec"]["replicas"] == 2
+
+    simulate(scenario)
+
+
+def test_two_autoscalers_of_the_same_pods_leave_them_alone() -> None:
+    load = Custom()
+
+    async def scenario(cluster: Cluster) -> None:
+        load.cluster, load.each = cluster, Fraction(500)
+        await cluster.create(kinds.DEPLOYMENTS, deployment(replicas=2))
+        await cluster.settle(30)
+        await cluster.create(kinds.HORIZONTAL_POD_AUTOSCALERS, autoscaler(PODS, maxReplicas=2))
+        rival = autoscaler(PODS, maxReplicas=2)
+        rival["metadata"]["name"] = "rival"
+        await cluster.create(kinds.HORIZONTAL_POD_AUTOSCALERS, rival)
+        await cluster.settle(40)
+        message = "pods by selector app=web are controlled by multiple HPAs: [{rival default} {web default}]"
+        for name in ("web", "rival"):
+            found = await cluster.get(kinds.HORIZONTAL_POD_AUTOSCALERS, name)
+            active = condition_of(found, "ScalingActive") or {}
+            assert (active["reason"], active["message"]) == ("AmbiguousSelector", message)
+        assert message in await cluster.events("AmbiguousSelector")
+        await cluster.client.delete(kinds.HORIZONTAL_POD_AUTOSCALERS, "rival", namespace="default")
+        await cluster.settle(40)
+        found = await cluster.get(kinds.HORIZONTAL_POD_AUTOSCALERS, "web")
+        assert (condition_of(found, "ScalingActive") or {})["reason"] == "ValidMetricFound"
+
+    simulate(scenario, metrics=load)
+
+
+def test_a_target_that_is_not_there_is_a_condition() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        await cluster.create(kinds.HORIZONTAL_POD_AUTOSCALERS, autoscaler(PODS))
+        await cluster.settle(1)
+        able = condition_of(await cluster.get(kinds.HORIZONTAL_POD_AUTOSCALERS, "web"), "AbleToScale") or {}
+        absent = 'deployments.apps "web" not found'
+        assert (able["status"], able["reason"], able["message"]) == (
+            "False", "FailedGetScale",
+            f"the HPA controller was unable to get the target's current scale: {absent}",
+        )  # fmt: skip
+        assert absent in await cluster.events("FailedGetScale")
 
     simulate(scenario)

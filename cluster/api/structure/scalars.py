@@ -91,6 +91,8 @@ def _boolean(value: Any) -> Any:
 def _base64(value: Any) -> Any:
     if value.__class__ is not str:
         raise TypeMismatch(value, "[]uint8")
+    if "\n" in value or "\r" in value:  # lines are not part of the text, as for Go
+        value = value.replace("\n", "").replace("\r", "")
     try:
         binascii.a2b_base64(value, strict_mode=True)
     except (binascii.Error, ValueError):

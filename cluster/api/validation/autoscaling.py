@@ -136,3 +136,9 @@ def validate_disruption_budget(obj: Object, report: Report) -> None:
         "spec.unhealthyPodEvictionPolicy", spec.get("unhealthyPodEvictionPolicy"), _EVICTION_POLICIES,
         needed=False,
     )  # fmt: skip
+
+
+def validate_disruption_budget_status(new: Object, old: Object, report: Report) -> None:
+    status = new.get("status") or {}
+    for field in ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"):
+        report.not_negative(f"status.{field}", status.get(field, 0))

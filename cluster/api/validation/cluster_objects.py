@@ -171,13 +171,8 @@ def validate_lease(obj: Object, report: Report) -> None:
         report.invalid("spec.leaseDurationSeconds", seconds, "must be greater than 0")
     if (transitions := spec.get("leaseTransitions")) is not None and transitions < 0:
         report.invalid("spec.leaseTransitions", transitions, "must be greater than or equal to 0")
-
-
-def validate_event(obj: Object, report: Report) -> None:
-    involved = (obj.get("involvedObject") or {}).get("namespace", "")
-    namespace = obj["metadata"].get("namespace", "")
-    if (involved or "default") != namespace and (involved or namespace not in ("default", "kube-system")):
-        report.invalid("involvedObject.namespace", involved, "does not match event.namespace")
+    if spec.get("preferredHolder") and not spec.get("strategy"):
+        report.forbidden("spec.preferredHolder", "may only be specified when `strategy` is defined")
 
 
 def validate_runtime_class(obj: Object, report: Report) -> None:

@@ -1,116 +1,16 @@
-"""Webhook configurations and custom resource definitions."""
+"""Custom resource definitions."""
 
 from __future__ import annotations
 
-from cluster.api.cel.kinds import BOOL
 from cluster.api.custom.structural import check_schema
 from cluster.api.jsonpath import JsonPathError, compile_path
 from cluster.api.objects import Object
 from cluster.api.validation import formats
-from cluster.api.validation.policies import CONDITION_VARIABLES, check_expression
 from cluster.api.validation.report import Report
-from cluster.api.validation.selectors import validate_label_selector
+from cluster.api.validation.webhooks import validate_client
 
-_SIDE_EFFECTS = ("None", "NoneOnDryRun")
-_FAILURE_POLICIES = ("Fail", "Ignore")
-_MATCH_POLICIES = ("Equivalent", "Exact")
-_REINVOCATION = ("IfNeeded", "Never")
-_OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
-_RULE_SCOPES = ("*", "Cluster", "Namespaced")
 _REVIEWS = ("v1", "v1beta1")
 _SCOPES = ("Cluster", "Namespaced")
-
-
-def validate_webhooks(obj: Object, report: Report) -> None:
-    names: set[str] = set()
-    for index, hook in enumerate(obj.get("webhooks") or ()):
-        here = f"webhooks[{index}]"
-        _validate_webhook(hook, here, report)
-        if hook["name"] in names:
-            report.duplicate(f"{here}.name", hook["name"])
-        names.add(hook["name"])
-
-
-def _validate_webhook(hook: Object, path: str, report: Report) -> None:
-    name = hook["name"]
-    if not name:
-        report.required(f"{path}.name")
-    elif wrong := formats.dns_subdomain(name):
-        report.invalid(f"{path}.name", name, ",".join(wrong))
-    elif name.count(".") < 2:
-        report.invalid(
-            f"{path}.name", name, "should be a domain with at least three segments separated by dots"
-        )
-    versions = hook.get("admissionReviewVersions") or ()
-    if not versions:
-        report.required(f"{path}.admissionReviewVersions", f"must specify one of {', '.join(_REVIEWS)}")
-    elif not any(version in _REVIEWS for version in versions):
-        report.invalid(
-            f"{path}.admissionReviewVersions", versions, f"must include at least one of {', '.join(_REVIEWS)}"
-        )
-    for index, rule in enumerate(hook.get("rules") or ()):
-        _validate_rule(rule, f"{path}.rules[{index}]", report)
-    report.one_of(f"{path}.failurePolicy", hook.get("failurePolicy"), _FAILURE_POLICIES, needed=False)
-    report.one_of(f"{path}.matchPolicy", hook.get("matchPolicy"), _MATCH_POLICIES, needed=False)
-    side_effects = hook.get("sideEffects")
-    if side_effects is None:
-        report.required(f"{path}.sideEffects", f"must specify one of {', '.join(_SIDE_EFFECTS)}")
-    elif side_effects not in _SIDE_EFFECTS:
-        report.unsupported(f"{path}.sideEffects", side_effects, _SIDE_EFFECTS)
-    seconds = hook.get("timeoutSeconds")
-    if seconds is not None and not 1 <= seconds <= 30:
-        report.invalid(
-            f"{path}.timeoutSeconds", seconds, "the timeout value must be between 1 and 30 seconds"
-        )
-    for field in ("namespaceSelector", "objectSelector"):
-        if selector := hook.get(field):
-            validate_label_selector(selector, f"{path}.{field}", report)
-    report.one_of(f"{path}.reinvocationPolicy", hook.get("reinvocationPolicy"), _REINVOCATION, needed=False)
-    for index, condition in enumerate(hook.get("matchConditions") or ()):
-        here = f"{path}.matchConditions[{index}].expression"
-        check_expression(condition["expression"], here, CONDITION_VARIABLES, BOOL, report)
-    _validate_client(hook.get("clientConfig") or {}, f"{path}.clientConfig", report)
-
-
-def _validate_rule(rule: Object, path: str, report: Report) -> None:
-    for field in ("apiGroups", "apiVersions", "resources", "operations"):
-        values = rule.get(field) or ()
-        if not values:
-            report.required(f"{path}.{field}")
-        elif len(values) > 1 and "*" in values and field != "resources":
-            report.invalid(
-                f"{path}.{field}",
-                values,
-                "if '*' is present, must not specify other "
-                + (
-                    "operations"
-                    if field == "operations"
-                    else "API groups"
-                    if field == "apiGroups"
-                    else "API versions"
-                ),
-            )
-    for index, operation in enumerate(rule.get("operations") or ()):
-        if operation not in _OPERATIONS:
-            report.unsupported(f"{path}.operations[{index}]", operation, _OPERATIONS)
-    report.one_of(f"{path}.scope", rule.get("scope"), _RULE_SCOPES, needed=False)
-
-
-def _validate_client(client: Object, path: str, report: Report) -> None:
-    if ("url" in client) == ("service" in client):
-        report.required(path, "exactly one of url or service is required")
-    elif url := client.get("url"):
-        if not url.startswith("https://"):
-            scheme = url.partition("://")[0]
-            report.invalid(
-                f"{path}.url",
-                scheme,
-                "'https' is the only allowed URL scheme; desired format: https://host[/path]",
-            )
-    elif service := client.get("service"):
-        for field in ("name", "namespace"):
-            if not service.get(field):
-                report.required(f"{path}.service.{field}", f"service {field} is required")
 
 
 def validate_definition(obj: Object, report: Report) -> None:
@@ -136,6 +36,7 @@ def validate_definition(obj: Object, report: Report) -> None:
             "instead",
         )
     _validate_versions(spec.get("versions") or (), report)
+    _validate_conversion(spec.get("conversion") or {}, "spec.conversion", report)
     for field in ("plural", "singular", "kind", "listKind"):
         if not names.get(field):
             report.required(f"spec.names.{field}")
@@ -165,6 +66,25 @@ def _validate_versions(versions: list[Object] | tuple[()], report: Report) -> No
         _validate_subresources(version, here, report)
     if sum(1 for version in versions if version["storage"]) != 1:
         report.invalid("spec.versions", versions, "must have exactly one version marked as storage version")
+
+
+def _validate_conversion(conversion: Object, path: str, report: Report) -> None:
+    strategy, webhook = conversion.get("strategy"), conversion.get("webhook")
+    report.one_of(f"{path}.strategy", strategy, ("None", "Webhook"), needed=False)
+    if strategy != "Webhook":
+        if webhook is not None:
+            report.forbidden(f"{path}.webhook", "should not be set when strategy is not set to Webhook")
+        return
+    if not webhook or webhook.get("clientConfig") is None:
+        report.required(f"{path}.webhook.clientConfig", "required when strategy is set to Webhook")
+    else:
+        validate_client(webhook["clientConfig"], f"{path}.webhook.clientConfig", report)
+    versions = (webhook or {}).get("conversionReviewVersions") or []
+    here = f"{path}.webhook.conversionReviewVersions"
+    if not versions:
+        report.required(here, f"must specify one of {', '.join(_REVIEWS)}")
+    elif not any(version in _REVIEWS for version in versions):
+        report.invalid(here, versions, f"must include at least one of {', '.join(_REVIEWS)}")
 
 
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")

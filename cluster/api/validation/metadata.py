@@ -25,6 +25,7 @@ _FREELY_NAMED = frozenset(
         kinds.CLUSTER_ROLE_BINDINGS,
         kinds.CERTIFICATE_SIGNING_REQUESTS,
         kinds.API_SERVICES,
+        kinds.CLUSTER_TRUST_BUNDLES,
     )
 )
 
@@ -36,6 +37,8 @@ def name_format(resource: Resource) -> formats.Format:
         return formats.path_segment
     if qualified in _SERVICE_NAMED:
         return formats.dns_1035_label
+    if qualified == kinds.IP_ADDRESSES.qualified:
+        return formats.ip_address
     return formats.dns_label if qualified in _LABEL_NAMED else formats.dns_subdomain
 
 

@@ -7,6 +7,7 @@ from cluster.api.quantity import parse
 from cluster.api.validation import formats
 from cluster.api.validation.report import POSITIVE, Report
 from cluster.api.validation.selectors import validate_label_selector, validate_node_selector
+from cluster.api.validation.storage_drivers import validate_parameters, validate_provisioner
 from cluster.api.validation.volumes import validate_host_path
 
 _ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
@@ -132,15 +133,8 @@ def _without(spec: Object, fields: set[str]) -> Object:
 
 def validate_storage_class(obj: Object, report: Report) -> None:
     provisioner = obj.get("provisioner", "")
-    if not provisioner:
-        report.required("provisioner")
-    else:
-        report.invalid_each("provisioner", provisioner, formats.qualified_name(provisioner.lower()))
-    parameters = obj.get("parameters") or {}
-    if len(parameters) > 512:
-        report.too_long("parameters", 512)
-    if any(not key for key in parameters):
-        report.invalid("parameters", "", "field can not be empty.")
+    validate_provisioner(provisioner, "provisioner", report)
+    validate_parameters(obj.get("parameters") or {}, "parameters", report, needed=False)
     report.one_of("reclaimPolicy", obj.get("reclaimPolicy"), ("Delete", "Retain"), needed=False)
     report.one_of("volumeBindingMode", obj.get("volumeBindingMode"), _BINDING_MODES)
 

@@ -9,17 +9,26 @@ from cluster.api import kinds
 from cluster.api.objects import Object
 from cluster.api.validation import (
     access,
+    addresses,
     autoscaling,
     batch,
+    certificates,
     cluster_objects,
     configuration,
+    devices,
+    events,
     extension,
+    flowcontrol,
     networking,
     pod_updates,
     pods,
     policies,
+    resource_slices,
+    reviews,
     services,
     storage,
+    storage_drivers,
+    webhooks,
     workloads,
 )
 from cluster.api.validation.report import Report
@@ -60,14 +69,35 @@ ON_CREATE: dict[str, OnCreate] = {
     kinds.LIMIT_RANGES.schema: cluster_objects.validate_limit_range,
     kinds.PRIORITY_CLASSES.schema: cluster_objects.validate_priority_class,
     kinds.LEASES.schema: cluster_objects.validate_lease,
-    kinds.EVENTS.schema: cluster_objects.validate_event,
+    kinds.EVENTS.schema: events.validate_event,
+    kinds.EVENTS_V1.schema: events.validate_new_event,
     kinds.RUNTIME_CLASSES.schema: cluster_objects.validate_runtime_class,
-    kinds.MUTATING_WEBHOOK_CONFIGURATIONS.schema: extension.validate_webhooks,
-    kinds.VALIDATING_WEBHOOK_CONFIGURATIONS.schema: extension.validate_webhooks,
+    kinds.MUTATING_WEBHOOK_CONFIGURATIONS.schema: webhooks.validate_webhooks,
+    kinds.VALIDATING_WEBHOOK_CONFIGURATIONS.schema: webhooks.validate_webhooks,
     kinds.CUSTOM_RESOURCE_DEFINITIONS.schema: extension.validate_definition,
     kinds.MUTATING_ADMISSION_POLICIES.schema: policies.validate_mutating_policy,
     kinds.VALIDATING_ADMISSION_POLICIES.schema: policies.validate_policy,
     kinds.VALIDATING_ADMISSION_POLICY_BINDINGS.schema: policies.validate_binding,
+    kinds.MUTATING_ADMISSION_POLICY_BINDINGS.schema: policies.validate_mutating_binding,
+    kinds.POD_TEMPLATES.schema: workloads.validate_pod_template_object,
+    kinds.API_SERVICES.schema: addresses.validate_api_service,
+    kinds.IP_ADDRESSES.schema: addresses.validate_address,
+    kinds.SERVICE_CIDRS.schema: addresses.validate_service_cidr,
+    kinds.CERTIFICATE_SIGNING_REQUESTS.schema: certificates.validate_request,
+    kinds.CLUSTER_TRUST_BUNDLES.schema: certificates.validate_trust_bundle,
+    kinds.POD_CERTIFICATE_REQUESTS.schema: certificates.validate_pod_request,
+    kinds.FLOW_SCHEMAS.schema: flowcontrol.validate_flow_schema,
+    kinds.PRIORITY_LEVEL_CONFIGURATIONS.schema: flowcontrol.validate_priority_level,
+    kinds.CSI_DRIVERS.schema: storage_drivers.validate_csi_driver,
+    kinds.CSI_NODES.schema: storage_drivers.validate_csi_node,
+    kinds.CSI_STORAGE_CAPACITIES.schema: storage_drivers.validate_storage_capacity,
+    kinds.VOLUME_ATTACHMENTS.schema: storage_drivers.validate_volume_attachment,
+    kinds.VOLUME_ATTRIBUTES_CLASSES.schema: storage_drivers.validate_attributes_class,
+    kinds.RESOURCE_CLAIMS.schema: devices.validate_claim,
+    kinds.RESOURCE_CLAIM_TEMPLATES.schema: devices.validate_claim_template,
+    kinds.DEVICE_CLASSES.schema: devices.validate_device_class,
+    kinds.DEVICE_TAINT_RULES.schema: devices.validate_taint_rule,
+    kinds.RESOURCE_SLICES.schema: resource_slices.validate_slice,
 }
 
 ON_UPDATE: dict[str, OnUpdate] = {
@@ -93,12 +123,44 @@ ON_UPDATE: dict[str, OnUpdate] = {
     kinds.PRIORITY_CLASSES.schema: cluster_objects.validate_priority_class_update,
     kinds.RUNTIME_CLASSES.schema: cluster_objects.validate_runtime_class_update,
     kinds.CUSTOM_RESOURCE_DEFINITIONS.schema: extension.validate_definition_update,
+    kinds.MUTATING_WEBHOOK_CONFIGURATIONS.schema: webhooks.validate_webhooks_update,
+    kinds.VALIDATING_WEBHOOK_CONFIGURATIONS.schema: webhooks.validate_webhooks_update,
+    kinds.EVENTS_V1.schema: events.validate_new_event_update,
+    kinds.IP_ADDRESSES.schema: addresses.validate_address_update,
+    kinds.SERVICE_CIDRS.schema: addresses.validate_service_cidr_update,
+    kinds.CERTIFICATE_SIGNING_REQUESTS.schema: certificates.validate_request_update,
+    kinds.CLUSTER_TRUST_BUNDLES.schema: certificates.validate_trust_bundle_update,
+    kinds.POD_CERTIFICATE_REQUESTS.schema: certificates.validate_pod_request_update,
+    kinds.CSI_DRIVERS.schema: storage_drivers.validate_csi_driver_update,
+    kinds.CSI_NODES.schema: storage_drivers.validate_csi_node_update,
+    kinds.CSI_STORAGE_CAPACITIES.schema: storage_drivers.validate_storage_capacity_update,
+    kinds.VOLUME_ATTACHMENTS.schema: storage_drivers.validate_volume_attachment_update,
+    kinds.VOLUME_ATTRIBUTES_CLASSES.schema: storage_drivers.validate_attributes_class_update,
+    kinds.RESOURCE_CLAIMS.schema: devices.validate_claim_update,
+    kinds.RESOURCE_CLAIM_TEMPLATES.schema: devices.validate_claim_template_update,
+    kinds.RESOURCE_SLICES.schema: resource_slices.validate_slice_update,
 }
 
 ON_STATUS_UPDATE: dict[str, OnUpdate] = {
     kinds.PODS.schema: pod_updates.validate_pod_status,
+    kinds.API_SERVICES.schema: addresses.validate_api_service_status,
+    kinds.CERTIFICATE_SIGNING_REQUESTS.schema: certificates.validate_request_status,
+    kinds.POD_DISRUPTION_BUDGETS.schema: autoscaling.validate_disruption_budget_status,
+    kinds.RESOURCE_CLAIMS.schema: devices.validate_claim_status,
+    kinds.VOLUME_ATTACHMENTS.schema: storage_drivers.validate_volume_attachment_status,
+}
+
+ON_APPROVAL_UPDATE: dict[str, OnUpdate] = {
+    kinds.CERTIFICATE_SIGNING_REQUESTS.schema: certificates.validate_request_approval,
 }
 
 ON_EPHEMERAL_CONTAINERS_UPDATE: dict[str, OnUpdate] = {
     kinds.PODS.schema: pod_updates.validate_ephemeral_containers,
 }
+
+ON_REVIEW: dict[str, OnCreate] = {
+    kinds.SUBJECT_ACCESS_REVIEWS.schema: reviews.validate_access_review,
+    kinds.SELF_SUBJECT_ACCESS_REVIEWS.schema: reviews.validate_self_access_review,
+    kinds.LOCAL_SUBJECT_ACCESS_REVIEWS.schema: reviews.validate_local_access_review,
+}
+"""Kinds that are questions: they have no name, and their metadata is not checked otherwise."""

@@ -145,6 +145,11 @@ def validate_controller_revision_update(new: Object, old: Object, report: Report
     report.immutable("data", new.get("data"), old.get("data"))
 
 
+def validate_pod_template_object(obj: Object, report: Report) -> None:
+    """A PodTemplate."""
+    validate_pod_template(obj.get("template") or {}, "template", report)
+
+
 def _validate_count(spec: Object, field: str, report: Report) -> None:
     if (value := spec.get(field, 0)) < 0:
         report.not_negative(f"spec.{field}", value)
@@ -172,7 +177,7 @@ def _validate_template(spec: Object, kind: str, report: Report) -> None:
     selector = spec.get("selector")
     if selector and not selects_everything(selector):
         labels = template.get("metadata", {}).get("labels") or {}
-        if not report.causes and not matches_object_form(selector, labels):
+        if _is_selector(selector) and not matches_object_form(selector, labels):
             report.invalid("spec.template.metadata.labels", labels, _MISMATCH)
     validate_pod_template(template, "spec.template", report)
     _validate_always_restarts(template, report)
@@ -180,6 +185,13 @@ def _validate_template(spec: Object, kind: str, report: Report) -> None:
         report.forbidden(
             "spec.template.spec.activeDeadlineSeconds", f"activeDeadlineSeconds in {kind} is not Supported"
         )
+
+
+def _is_selector(selector: Object) -> bool:
+    """Whether it can be matched against labels at all."""
+    probe = Report()
+    validate_label_selector(selector, "", probe)
+    return not probe.causes
 
 
 def _validate_always_restarts(template: Object, report: Report) -> None:

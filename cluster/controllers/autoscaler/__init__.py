@@ -12,11 +12,18 @@ from fractions import Fraction
 
 from cluster.api import kinds
 from cluster.api.errors import ApiError, NotFound
-from cluster.api.objects import Key, Object, timestamp
+from cluster.api.objects import Key, Object, key_of, timestamp
 from cluster.api.resource import Resource
-from cluster.api.selectors import parse_labels
+from cluster.api.selectors import LabelSelector, parse_labels
 from cluster.controllers.autoscaler.behaviour import Memory, forget_old, limit, rules_of
-from cluster.controllers.autoscaler.measure import FAILED_REASONS, Measured, Target, amount, measure
+from cluster.controllers.autoscaler.measure import (
+    FAILED_REASONS,
+    Measured,
+    Target,
+    amount,
+    failure_of,
+    measure,
+)
 from cluster.controllers.autoscaler.replicas import NoRecommendation, Tolerances
 from cluster.reconcile.conditions import find
 from cluster.reconcile.informer import Handler
@@ -97,11 +104,14 @@ class Autoscalers:
         self._autoscalers = world.informers.of(kinds.HORIZONTAL_POD_AUTOSCALERS)
         self._pods = world.informers.of(kinds.PODS)
         self._memories: dict[Key, Memory] = {}
+        self._selectors: dict[Key, LabelSelector] = {}
+        """Of the pods that each autoscaler's target has, as last seen."""
 
     async def reconcile(self, key: Key) -> float | None:
         autoscaler = self._autoscalers.get(key)
         if autoscaler is None:
             self._memories.pop(key, None)
+            self._selectors.pop(key, None)
             return None
         look = Look(autoscaler, self._clock.now())
         await self._look(look, self._memories.setdefault(key, Memory()))
@@ -158,7 +168,8 @@ class Autoscalers:
             return most, "Current number of replicas above Spec.MaxReplicas"
         if current < least:
             return least, "Current number of replicas below Spec.MinReplicas"
-        best = await self._measure(look, scale, current)
+        selector = self._selector(look, scale)
+        best = None if selector is None else await self._measure(look, selector, current)
         if best is None:
             return None, ""
         why = ""
@@ -172,18 +183,47 @@ class Autoscalers:
         look.condition("ScalingLimited", *limited.limited)
         return limited.replicas, why
 
-    async def _measure(self, look: Look, scale: Object, current: int) -> Measured | None:
+    def _selector(self, look: Look, scale: Object) -> LabelSelector | None:
+        """Whose use is measured; None, with the condition that says why, where that is not clear."""
+        text = scale.get("status", {}).get("selector", "")
+        if not text:
+            self._recorder.event(look.autoscaler, "Warning", "SelectorRequired", "selector is required")
+            message = "the HPA target's scale is missing a selector"
+            look.condition("ScalingActive", "False", "InvalidSelector", message)
+            return None
+        selector = parse_labels(text)
+        key = key_of(look.autoscaler)
+        self._selectors[key] = selector
+        rivals = self._rivals(key, selector)
+        if len(rivals) > 1:
+            named = " ".join(f"{{{rival.name} {rival.namespace}}}" for rival in rivals)
+            message = f"pods by selector {text} are controlled by multiple HPAs: [{named}]"
+            self._recorder.event(look.autoscaler, "Warning", "AmbiguousSelector", message)
+            look.condition("ScalingActive", "False", "AmbiguousSelector", message)
+            return None
+        return selector
+
+    def _rivals(self, key: Key, selector: LabelSelector) -> list[Key]:
+        """The autoscalers that act on any of these pods, this one included."""
+        pods = [pod for pod in self._pods.list(key.namespace) if selector.matches_object(pod)]
+        return [
+            other
+            for other, theirs in sorted(self._selectors.items())
+            if other.namespace == key.namespace and any(map(theirs.matches_object, pods))
+        ]
+
+    async def _measure(self, look: Look, selector: LabelSelector, current: int) -> Measured | None:
         """The metric that asks for most. If one fails, only growth is believed."""
-        target = self._target(look.autoscaler, scale, current)
+        target = self._target(look.autoscaler, selector, current)
         measured: list[Measured] = []
-        failure: tuple[str, str] | None = None
+        failure: tuple[str, str, str] | None = None
         metrics: Sequence[Object] = look.autoscaler["spec"].get("metrics") or ()
         for spec in metrics:
             try:
                 measured.append(await measure(self._metrics, target, spec))
             except NoRecommendation as error:
                 reason = FAILED_REASONS.get(spec["type"], "InvalidMetricSourceType")
-                failure = failure or (reason, str(error))
+                failure = failure or (reason, str(error), failure_of(spec, str(error)))
                 self._recorder.event(look.autoscaler, "Warning", reason, str(error))
         look.status.pop("currentMetrics", None)
         if measured:
@@ -193,7 +233,7 @@ class Autoscalers:
             message = f"the HPA was unable to compute the replica count: {failure[1]}"
             look.condition("ScalingActive", "False", failure[0], message)
             invalid = len(metrics) - len(measured)
-            text = f"invalid metrics ({invalid} invalid out of {len(metrics)}), first error is: {failure[1]}"
+            text = f"invalid metrics ({invalid} invalid out of {len(metrics)}), first error is: {failure[2]}"
             self._recorder.event(look.autoscaler, "Warning", "FailedComputeMetricsReplicas", text)
             return None
         if best is not None:
@@ -201,9 +241,8 @@ class Autoscalers:
             look.condition("ScalingActive", "True", "ValidMetricFound", message)
         return best
 
-    def _target(self, autoscaler: Object, scale: Object, current: int) -> Target:
+    def _target(self, autoscaler: Object, selector: LabelSelector, current: int) -> Target:
         namespace = autoscaler["metadata"]["namespace"]
-        selector = parse_labels(scale.get("status", {}).get("selector", ""))
         return Target(
             namespace=namespace,
             replicas=current,

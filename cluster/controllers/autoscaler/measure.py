@@ -62,22 +62,35 @@ def text_of(value: Fraction) -> str:
 async def measure(metrics: Metrics, target: Target, spec: Object) -> Measured:
     """Raises NoRecommendation."""
     kind = spec["type"]
-    try:
-        match kind:
-            case "Resource":
-                return await _resource(metrics, target, spec["resource"], "")
-            case "ContainerResource":
-                source = spec["containerResource"]
-                return await _resource(metrics, target, source, source["container"])
-            case "Pods":
-                return await _pods(metrics, target, spec["pods"])
-            case "Object":
-                return await _object(metrics, target, spec["object"])
-            case "External":
-                return await _external(metrics, target, spec["external"])
-    except ApiError as error:
-        raise NoRecommendation(error.message) from None
+    match kind:
+        case "Resource":
+            return await _resource(metrics, target, spec["resource"], "")
+        case "ContainerResource":
+            source = spec["containerResource"]
+            return await _resource(metrics, target, source, source["container"])
+        case "Pods":
+            return await _pods(metrics, target, spec["pods"])
+        case "Object":
+            return await _object(metrics, target, spec["object"])
+        case "External":
+            return await _external(metrics, target, spec["external"])
     raise NoRecommendation(f'unknown metric source type "{kind}"')
+
+
+def failure_of(spec: Object, why: str) -> str:
+    """What the failure of one metric is called among several."""
+    match spec["type"]:
+        case "Resource":
+            return f"failed to get {spec['resource']['name']} resource metric value: {why}"
+        case "ContainerResource":
+            return f"failed to get {spec['containerResource']['name']} container metric value: {why}"
+        case "Pods":
+            return f"failed to get pods metric value: {why}"
+        case "Object":
+            return f"failed to get object metric value: {why}"
+        case "External":
+            return f"failed to get {spec['external']['metric']['name']} external metric value: {why}"
+    return why
 
 
 async def _resource(metrics: Metrics, target: Target, source: Object, container: str) -> Measured:
@@ -142,11 +155,16 @@ def _used(usage: PodUsage, resource: str, container: str) -> Fraction:
 
 async def _pods(metrics: Metrics, target: Target, source: Object) -> Measured:
     metric = source["metric"]
-    found = await metrics.pod_metric(target.namespace, metric["name"], _selector(metric))
+    try:
+        found = await metrics.pod_metric(target.namespace, metric["name"], _selector(metric))
+    except ApiError as error:
+        why = f"unable to fetch metrics from custom metrics API: {error.message}"
+        raise NoRecommendation(f"unable to get metric {metric['name']}: {why}") from None
     names = [pod["metadata"]["name"] for pod in target.pods]
     values: Mapping[str, Fraction] = {name: found[name] for name in names if name in found}
     if not values:
-        raise NoRecommendation(f"unable to get metric {metric['name']}: no metrics returned")
+        why = "no metrics returned from custom metrics API"
+        raise NoRecommendation(f"unable to get metric {metric['name']}: {why}")
     groups = grouped(target.pods, dict.fromkeys(values), target.now, cpu=False)
     targets = dict.fromkeys(names, amount(source["target"]["averageValue"]))
     replicas, _ = from_usage(target.replicas, values, groups, targets, target.tolerances, targets)
@@ -157,7 +175,13 @@ async def _pods(metrics: Metrics, target: Target, source: Object) -> Measured:
 
 async def _object(metrics: Metrics, target: Target, source: Object) -> Measured:
     metric, described = source["metric"], source["describedObject"]
-    total = await metrics.object_metric(target.namespace, described, metric["name"], _selector(metric))
+    try:
+        total = await metrics.object_metric(target.namespace, described, metric["name"], _selector(metric))
+    except ApiError as error:
+        raise NoRecommendation(
+            f"unable to get metric {metric['name']}: {described['kind']} on {target.namespace} "
+            f"{described['name']}/unable to fetch metrics from custom metrics API: {error.message}"
+        ) from None
     replicas, current = _from_total(target, total, source["target"])
     status = {
         "type": "Object",
@@ -169,10 +193,37 @@ async def _object(metrics: Metrics, target: Target, source: Object) -> Measured:
 
 async def _external(metrics: Metrics, target: Target, source: Object) -> Measured:
     metric = source["metric"]
-    values = await metrics.external_metric(target.namespace, metric["name"], _selector(metric))
+    selector = printed_selector(metric.get("selector"))
+    why = ""
+    values: Sequence[Fraction] = ()
+    try:
+        values = await metrics.external_metric(target.namespace, metric["name"], _selector(metric))
+    except ApiError as error:
+        why = f"unable to fetch metrics from external metrics API: {error.message}"
+    if not values:
+        why = why or "no metrics returned from external metrics API"
+        raise NoRecommendation(
+            f"unable to get external metric {target.namespace}/{metric['name']}/{selector}: {why}"
+        )
     replicas, current = _from_total(target, sum(values, Fraction(0)), source["target"])
     status = {"type": "External", "external": {"metric": metric, "current": current}}
-    return Measured(replicas, f"external metric {metric['name']}", status)
+    return Measured(replicas, f"external metric {metric['name']}({selector})", status)
+
+
+def printed_selector(selector: Object | None) -> str:
+    """A label selector as Go prints the object."""
+    if selector is None:
+        return "nil"
+    labels = "".join(f"{key}: {value}," for key, value in sorted((selector.get("matchLabels") or {}).items()))
+    expressions = "".join(
+        f"LabelSelectorRequirement{{Key:{each['key']},Operator:{each['operator']},"
+        f"Values:[{' '.join(each.get('values') or ())}],}},"
+        for each in selector.get("matchExpressions") or ()
+    )
+    return (
+        f"&LabelSelector{{MatchLabels:map[string]string{{{labels}}},"
+        f"MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
+    )
 
 
 def _from_total(target: Target, total: Fraction, wanted: Object) -> tuple[int, Object]:

@@ -4,7 +4,8 @@ It is the "external provisioner" that Kubernetes' binding controller waits for: 
 on the claim, for classes with WaitForFirstConsumer only once the scheduler has named a node there.
 
 A volume can be reached from every node, as network storage can; with the class parameter `local: "true"`
-only from the node that was selected, as a disk of that machine.
+only from the node that was selected, as a disk of that machine; with `csi: "true"` it is a volume of the CSI
+driver `emulated.kubemu.dev`, which has to be attached to a node first (`attachments`).
 """
 
 from __future__ import annotations
@@ -31,8 +32,11 @@ from cluster.reconcile.world import World
 NAME = "emulated-provisioner"
 PROVISIONER = "kubemu.dev/emulated"
 """The name that storage classes give in `provisioner`."""
+DRIVER = "emulated.kubemu.dev"
+"""The CSI driver's name."""
 DIRECTORY = "/var/lib/kubemu/volumes"
-LOCAL = "local"
+LOCAL, CSI = "local", "csi"
+"""Parameters of a class."""
 
 
 def controller(world: World) -> Controller[Item]:
@@ -83,14 +87,18 @@ def new_volume(claim: Object, storage_class: Object, node: Object | None) -> Obj
         "accessModes": list(claim["spec"]["accessModes"]),
         "capacity": {"storage": storage_of(claim)},
         "claimRef": claim_reference(claim),
-        "hostPath": {"path": f"{DIRECTORY}/{name}", "type": "DirectoryOrCreate"},
         "persistentVolumeReclaimPolicy": storage_class.get("reclaimPolicy", "Delete"),
         "storageClassName": storage_class["metadata"]["name"],
         "volumeMode": claim["spec"].get("volumeMode", "Filesystem"),
     }
+    parameters = storage_class.get("parameters") or {}
+    if parameters.get(CSI) == "true":
+        spec["csi"] = {"driver": DRIVER, "volumeHandle": name, "fsType": "ext4"}
+    else:
+        spec["hostPath"] = {"path": f"{DIRECTORY}/{name}", "type": "DirectoryOrCreate"}
     if storage_class.get("mountOptions"):
         spec["mountOptions"] = list(storage_class["mountOptions"])
-    if node is not None and (storage_class.get("parameters") or {}).get(LOCAL) == "true":
+    if node is not None and parameters.get(LOCAL) == "true":
         labels = node["metadata"].get("labels") or {}
         host = labels.get("kubernetes.io/hostname", node["metadata"]["name"])
         wanted = {"key": "kubernetes.io/hostname", "operator": "In", "values": [host]}

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from broker.clock import Clock
-from cluster.api.errors import BadRequest, Cause, invalid
+from cluster.api.errors import BadRequest
 from cluster.api.objects import Object, timestamp
 from cluster.server.auth.attributes import Attributes, Authorizer
 from cluster.server.auth.authenticate import Authenticator
@@ -65,25 +65,14 @@ class Reviews:
 
     async def subject_access(self, call: Call, body: Object) -> Object:
         spec = body.get("spec") or {}
-        self._check(call, spec)
         return self._answered(body, _subject(call, spec), spec)
 
     async def local_subject_access(self, call: Call, body: Object) -> Object:
         spec = body.get("spec") or {}
-        resource = spec.get("resourceAttributes")
-        if resource is None:
-            cause = Cause("FieldValueInvalid", "Invalid value: null: must use namespaced resource", _RESOURCE)
-            raise invalid(call.resource, "", [cause])
-        if resource.get("namespace", "") != call.namespace:
-            message = f"spec.resourceAttributes.namespace must match namespace: {call.namespace}"
-            raise BadRequest(message)
-        self._check(call, spec)
         return self._answered(body, _subject(call, spec), spec)
 
     async def self_subject_access(self, call: Call, body: Object) -> Object:
-        spec = body.get("spec") or {}
-        _check_target(call, spec)
-        return self._answered(body, call.user, spec)
+        return self._answered(body, call.user, body.get("spec") or {})
 
     async def self_subject_rules(self, call: Call, body: Object) -> Object:
         namespace = (body.get("spec") or {}).get("namespace", "")
@@ -99,25 +88,12 @@ class Reviews:
             status["evaluationError"] = ", ".join(errors)
         return {**body, "status": status}
 
-    def _check(self, call: Call, spec: Object) -> None:
-        _check_target(call, spec)
-        if not spec.get("user") and not spec.get("groups"):
-            cause = Cause(
-                "FieldValueInvalid",
-                'Invalid value: "": at least one of user or group must be specified',
-                "spec.user",
-            )
-            raise invalid(call.resource, "", [cause])
-
     def _answered(self, body: Object, user: User, spec: Object) -> Object:
         decision = self._authorizer.authorize(_attributes(user, spec))
         status: Object = {"allowed": decision.allowed}
         if decision.reason:
             status["reason"] = decision.reason
         return {**body, "status": status}
-
-
-_RESOURCE = "spec.resourceAttributes"
 
 
 def user_info(user: User) -> Object:
@@ -140,18 +116,6 @@ def _subject(call: Call, spec: Object) -> User:
         groups=tuple(spec.get("groups") or ()),
         extra=extra,
     )
-
-
-def _check_target(call: Call, spec: Object) -> None:
-    resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-    if (resource is None) == (other is None):
-        why = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        if resource is not None:
-            why = "cannot be specified in combination with resourceAttributes"
-            cause = Cause("FieldValueInvalid", f"Invalid value: {why}", "spec.nonResourceAttributes")
-        else:
-            cause = Cause("FieldValueInvalid", f"Invalid value: null: {why}", _RESOURCE)
-        raise invalid(call.resource, "", [cause])
 
 
 def _attributes(user: User, spec: Object) -> Attributes:

@@ -19,7 +19,7 @@ from typing import Any
 
 from broker.chance import Chance
 from cluster.api.custom import Read
-from cluster.api.errors import ApiError
+from cluster.api.errors import Unclassified
 from cluster.api.objects import Object
 from cluster.api.registry import Registry
 from cluster.api.resource import Resource
@@ -31,11 +31,8 @@ KEPT = 4_096
 """Answers kept for one version; with more the oldest go."""
 
 
-class NotConverted(ApiError):
-    """The webhook did not give what was asked for. Kubernetes gives this error no reason."""
-
-    code = 500
-    reason = ""
+class NotConverted(Unclassified):
+    """The webhook did not give what was asked for."""
 
 
 class ConversionWebhook:

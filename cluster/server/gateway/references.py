@@ -1,4 +1,5 @@
-"""Which ConfigMaps and Secrets a pod needs on its node: by environment, volumes and image pull secrets.
+"""Which other objects a pod needs on its node: ConfigMaps and Secrets by environment, volumes and image pull
+secrets; the claims of its volumes; its RuntimeClass.
 
 Names only; whether they exist, and what follows if not, is the agent's business.
 """
@@ -13,8 +14,9 @@ from cluster.api.objects import Object
 
 class Reference(NamedTuple):
     kind: str
-    """ConfigMap | Secret"""
+    """ConfigMap | Secret | PersistentVolumeClaim | RuntimeClass"""
     namespace: str
+    """Empty for what belongs to none."""
     name: str
 
 
@@ -25,6 +27,13 @@ def references(pod: Object) -> list[Reference]:
     for kind, name in _names(pod["spec"]):
         if name:
             found[Reference(kind, namespace, name)] = None
+    for volume in pod["spec"].get("volumes", ()):
+        if "ephemeral" in volume:
+            name = f"{pod['metadata']['name']}-{volume['name']}"
+            found[Reference("PersistentVolumeClaim", namespace, name)] = None
+    runtime_class = pod["spec"].get("runtimeClassName")
+    if runtime_class:
+        found[Reference("RuntimeClass", "", runtime_class)] = None
     return list(found)
 
 
@@ -59,6 +68,8 @@ def _of_volume(volume: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "ConfigMap", volume["configMap"].get("name", "")
     if "secret" in volume:
         yield "Secret", volume["secret"].get("secretName", "")
+    if "persistentVolumeClaim" in volume:
+        yield "PersistentVolumeClaim", volume["persistentVolumeClaim"].get("claimName", "")
     for source in volume.get("projected", {}).get("sources", ()):
         if "configMap" in source:
             yield "ConfigMap", source["configMap"].get("name", "")

@@ -1,6 +1,7 @@
 """What each node should have, kept from the store's changes at a cost that does not grow with the nodes.
 
-Pods belong to one node; ConfigMaps and Secrets to the nodes whose pods refer to them (counted). A pod's
+Pods belong to one node; ConfigMaps, Secrets, claims and RuntimeClasses to the nodes whose pods refer to them
+(counted). A pod's
 change touches its own node's delta only. A pod status that an agent wrote itself is no news to it and is not
 sent back.
 """
@@ -23,7 +24,12 @@ from cluster.store.store import Store
 Id: TypeAlias = tuple[str, str, str]
 """(kind, namespace, name); of a pod (kind, "", uid), so that a namesake is another one."""
 
-CONFIGURATION = {"ConfigMap": "configmaps", "Secret": "secrets"}
+CONFIGURATION = {
+    "ConfigMap": "configmaps",
+    "Secret": "secrets",
+    "PersistentVolumeClaim": "persistentvolumeclaims",
+    "RuntimeClass": "runtimeclasses.node.k8s.io",
+}
 _CONFIGURATION_KINDS = {qualified: kind for kind, qualified in CONFIGURATION.items()}
 
 
@@ -72,6 +78,8 @@ class Wanted:
             qualified = change.entry.qualified
             if qualified == "pods":
                 self._pod(change)
+            elif qualified == "nodes":
+                self._node(change)
             elif qualified in _CONFIGURATION_KINDS:
                 self._configuration(_CONFIGURATION_KINDS[qualified], change)
 
@@ -107,6 +115,15 @@ class Wanted:
             if news_for_agent(known.object, obj):
                 self._exchange(node, references(known.object), references(obj))
                 self._delta(node).put(("Pod", "", uid), change.entry)
+
+    def _node(self, change: Change) -> None:
+        """An agent hears of its own Node at its registration, and when what it admits pods by has changed."""
+        if change.type is not EventType.MODIFIED or change.previous is None:
+            return
+        old, new = change.previous.object, change.entry.object
+        if _admits_by(old) != _admits_by(new):
+            name = change.entry.key.name
+            self._delta(name).put(("Node", "", name), change.entry)
 
     def _add(self, node: str, entry: Entry) -> None:
         uid = entry.object["metadata"]["uid"]
@@ -173,10 +190,18 @@ def sendable(entry: Entry) -> Item:
     set which field, which is no concern of a node and as long as the rest; what several nodes may need as the
     text that is there already."""
     obj = entry.object
+    if entry.qualified == "nodes":
+        slim = {name: obj["metadata"].get(name) for name in ("name", "uid", "labels")}
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": slim, "spec": obj["spec"]}
+        return node, len(entry.json)
     if entry.qualified != "pods":
         return entry.json.decode(), len(entry.json)
     metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     return {**obj, "metadata": metadata}, len(entry.json)
+
+
+def _admits_by(node: Object) -> tuple[object, object]:
+    return node["metadata"].get("labels"), node.get("spec", {}).get("taints")
 
 
 def news_for_agent(old: Object, new: Object) -> bool:

@@ -68,6 +68,8 @@ def clauses(header: str) -> tuple[tuple[str, dict[str, str]], ...]:
     weighted: list[tuple[float, str, dict[str, str]]] = []
     for clause in header.split(","):
         media_type, *rest = (part.strip() for part in clause.split(";"))
+        if not media_type:
+            continue
         parameters = dict(_parameter(part) for part in rest if part)
         weighted.append((_quality(parameters.pop("q", "1")), media_type.lower(), parameters))
     weighted.sort(key=lambda entry: -entry[0])

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -20,6 +21,7 @@ from cluster.api.errors import Unauthorized
 from cluster.server.auth.authenticate import certificate_user
 from cluster.server.call import User
 from cluster.server.certificates import Pki
+from cluster.server.http.exchange import BODY_LIMIT
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -49,6 +51,13 @@ class Connection(RequestHandler):
 class _Connections(web.Server):
     def __call__(self) -> Connection:
         return Connection(self, loop=self._loop, **self._kwargs)
+
+    def _make_request(
+        self, message: Any, payload: Any, protocol: Any, writer: Any, task: asyncio.Task[None]
+    ) -> web.BaseRequest:
+        return web.BaseRequest(
+            message, payload, protocol, writer, task, self._loop, client_max_size=BODY_LIMIT
+        )
 
 
 class Listener:

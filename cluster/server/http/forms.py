@@ -50,11 +50,11 @@ class Forms:
         return head[:-1] + b',"items":[', self._items(call, listing), b"]}\n"
 
     def _items(self, call: Call, listing: Listing) -> bytes:
-        if not listing.complete:
+        written = listing.written
+        if written is None:
             return _join(listing.entries)
         resource = call.resource
         key = (resource.qualified, resource.version, call.namespace)
-        written = self._store.last_write(self._registry.storage_of(resource).qualified)
         custom = self._registry.custom_of(resource)
         if custom is not None and custom.read is not None:  # reads differ with the definition
             return _join(listing.entries)

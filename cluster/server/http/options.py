@@ -58,7 +58,7 @@ def list_options(query: Query) -> ListOptions:
     if not query:
         return _ALL
     match = query.get("resourceVersionMatch", "")
-    _check_match(query, match)
+    _check(_list_objections(query))
     return ListOptions(
         label_selector=query.get("labelSelector", ""),
         field_selector=query.get("fieldSelector", ""),
@@ -73,24 +73,8 @@ _ALL = ListOptions()
 
 
 def watch_options(query: Query) -> WatchOptions:
-    initial = flag(query, "sendInitialEvents")
-    match = query.get("resourceVersionMatch", "")
-    if match and "sendInitialEvents" not in query:
-        raise _invalid(
-            "ListOptions",
-            _forbidden(
-                "resourceVersionMatch",
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            ),
-        )
-    if "sendInitialEvents" in query and match != "NotOlderThan":
-        raise _invalid(
-            "ListOptions",
-            _forbidden(
-                "resourceVersionMatch",
-                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-            ),
-        )
+    initial = flag(query, "sendInitialEvents") if "sendInitialEvents" in query else None
+    _check(_watch_objections(query, initial))
     timeout_s = number(query, "timeoutSeconds")
     return WatchOptions(
         label_selector=query.get("labelSelector", ""),
@@ -102,25 +86,45 @@ def watch_options(query: Query) -> WatchOptions:
     )
 
 
-def _check_match(query: Query, match: str) -> None:
-    if "sendInitialEvents" in query:
-        raise _invalid(
-            "ListOptions", _forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
-        )
-    if not match:
-        return
-    field, revision = "resourceVersionMatch", query.get("resourceVersion", "")
-    if not revision:
+def _check(objections: list[Cause]) -> None:
+    if objections:
+        raise _invalid("ListOptions", *objections)
+
+
+_MATCH = "resourceVersionMatch"
+_EXACT, _NOT_OLDER = "Exact", "NotOlderThan"
+
+
+def _watch_objections(query: Query, initial: bool | None) -> list[Cause]:
+    found, match = [], query.get(_MATCH, "")
+    if initial is not None and match != _NOT_OLDER:
+        why = f"sendInitialEvents requires setting resourceVersionMatch to {_NOT_OLDER}"
+        found.append(_forbidden(_MATCH, why))
+    if match and initial is None:
+        why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+        found.append(_forbidden(_MATCH, why))
+    if match and match != _NOT_OLDER:
+        found.append(_unsupported(_MATCH, match, (_NOT_OLDER,)))
+    if match and query.get("continue"):
+        found.append(_forbidden(_MATCH, "resourceVersionMatch is forbidden when continue is provided"))
+    return found
+
+
+def _list_objections(query: Query) -> list[Cause]:
+    found, match, revision = [], query.get(_MATCH, ""), query.get("resourceVersion", "")
+    if match and not revision:
         why = "resourceVersionMatch is forbidden unless resourceVersion is provided"
-        raise _invalid("ListOptions", _forbidden(field, why))
-    if query.get("continue"):
-        why = "resourceVersionMatch is forbidden when continue is provided"
-        raise _invalid("ListOptions", _forbidden(field, why))
-    if match not in ("Exact", "NotOlderThan"):
-        raise _invalid("ListOptions", _unsupported(field, match, ("Exact", "NotOlderThan", "")))
-    if match == "Exact" and revision == "0":
+        found.append(_forbidden(_MATCH, why))
+    if match and query.get("continue"):
+        found.append(_forbidden(_MATCH, "resourceVersionMatch is forbidden when continue is provided"))
+    if match and match not in (_EXACT, _NOT_OLDER):
+        found.append(_unsupported(_MATCH, match, (_EXACT, _NOT_OLDER, "")))
+    if match == _EXACT and revision == "0":
         why = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
-        raise _invalid("ListOptions", _forbidden(field, why))
+        found.append(_forbidden(_MATCH, why))
+    if "sendInitialEvents" in query:
+        found.append(_forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
+    return found
 
 
 def dry_run(query: Query, options: str) -> bool:
@@ -222,10 +226,11 @@ def _propagation(policy: str | None, orphan: bool | None) -> Propagation | None:
     return "Orphan" if orphan else "Background"
 
 
-def _invalid(kind: str, cause: Cause) -> Invalid:
+def _invalid(kind: str, *causes: Cause) -> Invalid:
     details = {"group": "meta.k8s.io", "kind": kind}
-    message = f'{kind}.meta.k8s.io "" is invalid: {cause.field}: {cause.message}'
-    return Invalid(message, details=details, causes=[cause])
+    shown = [f"{cause.field}: {cause.message}" for cause in causes]
+    text = shown[0] if len(shown) == 1 else f"[{', '.join(shown)}]"
+    return Invalid(f'{kind}.meta.k8s.io "" is invalid: {text}', details=details, causes=causes)
 
 
 def _forbidden(field: str, why: str) -> Cause:

@@ -4,8 +4,9 @@ The pod is reached through its node: the node gateway opens a stream to the port
 it. A name may carry a scheme and a port: `name`, `name:port`, `http:name:port`; a Service's port by number or
 name. A Service's request goes to one of its ready endpoints, taken in turn.
 
-Divergence: only plain HTTP is spoken to the pod, and connections are not upgraded; links in HTML pages are
-not rewritten. nodes/proxy leads to no kubelet and is 503.
+Pages get the proxy's path into their links (`links`). Connections can be upgraded (WebSockets).
+
+Divergence: a Service's endpoint has to be a pod. nodes/proxy leads to no kubelet and is 503.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from cluster.api.errors import ApiError, BadRequest, NotFound, ServiceUnavailabl
 from cluster.api.kinds import ENDPOINTS, PODS
 from cluster.api.objects import Object
 from cluster.server.call import Call
+from cluster.server.http import links
 from cluster.server.http.exchange import Exchange
-from cluster.server.streams import NodeStreams, Stream
+from cluster.server.http.podconnection import EncryptedPodConnection, PodConnection
+from cluster.server.http.switching import SWITCHING, switch
+from cluster.server.streams import NodeStreams
 from cluster.server.verbs import Verbs
 
-_DOWN = 0
 _PIECE_BYTES = 32 * 1024
 _HOP_BY_HOP = frozenset({
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "upgrade",
@@ -45,8 +48,6 @@ class Proxy:
 
     async def answer(self, exchange: Exchange, call: Call) -> web.StreamResponse:
         scheme, name, port = split_name(call.name)
-        if scheme == "https":
-            raise ServiceUnavailable("error trying to reach service: https to a pod is not emulated")
         call = replace(call, name=name, subresource="")
         path = _path(exchange, call)
         if not path:
@@ -66,7 +67,9 @@ class Proxy:
         except ApiError as error:
             raise ServiceUnavailable(f"error trying to reach service: {error.message}") from None
         try:
-            return await _Conversation(exchange, stream).run(f"{_host(pod)}:{number}", path)
+            connection = EncryptedPodConnection(stream) if scheme == "https" else PodConnection(stream)
+            await connection.begin()
+            return await _Conversation(exchange, connection).run(f"{_host(pod)}:{number}", path)
         finally:
             await stream.close()
 
@@ -150,20 +153,27 @@ def _with_slash(exchange: Exchange) -> web.Response:
 
 
 class _Conversation:
-    """One request and its answer over a stream to the pod."""
+    """One request and its answer over a connection to the pod."""
 
-    def __init__(self, exchange: Exchange, stream: Stream) -> None:
+    def __init__(self, exchange: Exchange, pod: PodConnection) -> None:
         self._exchange = exchange
-        self._stream = stream
+        self._pod = pod
         self._connection = h11.Connection(h11.CLIENT)
+        self._prefix = exchange.request.raw_path.partition("?")[0].split("/proxy", 1)[0] + "/proxy"
 
     async def run(self, host: str, path: str) -> web.StreamResponse:
         await self._ask(host, path)
         events = self._events()
-        head = await anext(events)
-        while isinstance(head, h11.InformationalResponse):
-            head = await anext(events)
-        response = web.StreamResponse(status=head.status_code, headers=_answered(head))
+        head = await self._head(events)
+        if head.status_code == SWITCHING:
+            return await switch(self._exchange.request, self._pod, head, self._connection.trailing_data[0])
+        hosts = (host, self._exchange.request.host)
+        headers = _answered(head)
+        if "Location" in headers:
+            headers["Location"] = links.rewritten(headers["Location"], self._prefix, hosts)
+        elif _is_page(headers):
+            return await self._page(head.status_code, headers, events, hosts)
+        response = web.StreamResponse(status=head.status_code, headers=headers)
         await response.prepare(self._exchange.request)
         async for event in events:
             if isinstance(event, h11.Data):
@@ -171,14 +181,38 @@ class _Conversation:
         await response.write_eof()
         return response
 
+    async def _head(self, events: AsyncIterator[Any]) -> Any:
+        async for event in events:
+            if not isinstance(event, h11.InformationalResponse) or event.status_code == SWITCHING:
+                return event
+        raise ServiceUnavailable("error trying to reach service: EOF")
+
+    async def _page(
+        self, status: int, headers: CIMultiDict[str], events: AsyncIterator[Any], hosts: tuple[str, ...]
+    ) -> web.Response:
+        parts = [bytes(event.data) async for event in events if isinstance(event, h11.Data)]
+        text = b"".join(parts).decode("utf-8", "surrogateescape")
+        headers.pop("Content-Length", None)
+        body = links.page(text, self._prefix, hosts).encode("utf-8", "surrogateescape")
+        return web.Response(status=status, headers=headers, body=body)
+
     async def _ask(self, host: str, path: str) -> None:
         request = self._exchange.request
-        headers = [("Host", host), ("Connection", "close")]
+        upgrade = request.headers.get("Upgrade", "")
+        headers = [("Host", host), ("Connection", "Upgrade" if upgrade else "close")]
+        if upgrade:
+            headers.append(("Upgrade", upgrade))
         for name, value in request.headers.items():
             if name.lower() not in _HOP_BY_HOP and name.lower() not in _PRIVATE:
                 headers.append((name, value))
+        headers += [
+            ("X-Forwarded-For", request.remote or ""),
+            ("X-Forwarded-Host", request.host),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Uri", request.raw_path.partition("?")[0]),
+        ]
         await self._send(h11.Request(method=request.method, target=path, headers=headers))
-        if request.body_exists:
+        if request.body_exists and not upgrade:
             async for piece in request.content.iter_chunked(_PIECE_BYTES):
                 await self._send(h11.Data(data=piece))
         await self._send(h11.EndOfMessage())
@@ -186,10 +220,7 @@ class _Conversation:
     async def _send(self, event: Any) -> None:
         data = self._connection.send(event)
         if data:
-            try:
-                await self._stream.send(_DOWN, data)
-            except ConnectionError as error:
-                raise ServiceUnavailable(f"error trying to reach service: {error}") from None
+            await self._pod.send(data)
 
     async def _events(self) -> AsyncIterator[Any]:
         """What the pod answers, up to the end of its message. Raises ServiceUnavailable."""
@@ -199,20 +230,16 @@ class _Conversation:
             except h11.RemoteProtocolError as error:
                 raise ServiceUnavailable(f"error trying to reach service: {error}") from None
             if event is h11.NEED_DATA:
-                await self._receive()
+                self._connection.receive_data(await self._pod.receive())
                 continue
             if isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
                 return
             yield event
 
-    async def _receive(self) -> None:
-        """More bytes for h11; an empty piece tells it that the pod has no more."""
-        received = await self._stream.receive()
-        data, ended = (b"", True) if received is None else (received[1], received[2])
-        if data:
-            self._connection.receive_data(data)
-        if ended:
-            self._connection.receive_data(b"")
+
+def _is_page(headers: CIMultiDict[str]) -> bool:
+    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return kind == "text/html" and "Content-Encoding" not in headers
 
 
 def _answered(head: Any) -> CIMultiDict[str]:

@@ -10,32 +10,39 @@ from typing import Any
 from cluster.api import discovery
 from cluster.api.custom.publishing import published_schemas
 from cluster.api.registry import Registry
+from cluster.server.aggregation import discovery as remote
+from cluster.server.aggregation.backends import Backend, Backends
 
 
 class Published:
     """Implements `documents.ApiDocuments`."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, backends: Backends | None = None) -> None:
         self._registry = registry
+        self._backends = backends
 
     @property
     def generation(self) -> int:
-        return self._registry.generation
+        return self._registry.generation + (self._backends.generation if self._backends is not None else 0)
+
+    def _remote(self) -> list[Backend]:
+        return list(self._backends.table.values()) if self._backends is not None else []
 
     def core_versions(self, server: str) -> Any:
         return discovery.core_versions(server)
 
     def groups(self) -> Any:
-        return discovery.groups(self._registry)
+        return remote.with_groups(discovery.groups(self._registry), self._remote())
 
     def group(self, name: str) -> Any | None:
-        return discovery.group(self._registry, name)
+        return remote.with_group(discovery.group(self._registry, name), name, self._remote())
 
     def resources(self, group: str, version: str) -> Any | None:
         return discovery.resources(self._registry, group, version)
 
     def aggregated(self, root: str, version: str) -> Any:
-        return discovery.aggregated(self._registry, root, version)
+        found = discovery.aggregated(self._registry, root, version)
+        return remote.with_aggregated(found, self._remote()) if root == "apis" else found
 
     def openapi_v2(self) -> Any:
         from cluster.api import openapi
@@ -50,7 +57,11 @@ class Published:
     def openapi_v3(self) -> Any:
         from cluster.api import openapi
 
-        return openapi.v3_index(self._registry, published_schemas(self._registry))
+        index = openapi.v3_index(self._registry, published_schemas(self._registry))
+        for backend in self._remote():
+            path = backend.root[1:]
+            index["paths"][path] = {"serverRelativeURL": f"/openapi/v3/{path}"}
+        return index
 
     def openapi_v3_of(self, path: str) -> Any | None:
         from cluster.api import openapi

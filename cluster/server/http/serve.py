@@ -6,12 +6,15 @@ from structlog.typing import FilteringBoundLogger
 
 from broker.chance import Chance
 from broker.clock import Clock
+from cluster.server.aggregation.backends import Backends
 from cluster.server.auth.identity import Identity
 from cluster.server.certificates import Pki
 from cluster.server.http.connection import Listener
+from cluster.server.http.delegation import Delegation
 from cluster.server.http.documents import Documents, Page
 from cluster.server.http.forms import Forms
 from cluster.server.http.health import Health
+from cluster.server.http.limits import InFlight
 from cluster.server.http.metrics import Metrics, Sample
 from cluster.server.http.published import Published
 from cluster.server.http.resources import Resources
@@ -32,6 +35,7 @@ class ApiServer:
         pki: Pki,
         *,
         streams: NodeStreams | None,
+        backends: Backends | None = None,
         clock: Clock,
         chance: Chance,
         log: FilteringBoundLogger,
@@ -40,11 +44,13 @@ class ApiServer:
         """Further documents, by what their paths begin with: kubemu's own, not Kubernetes'."""
         self.metrics = Metrics()
         self.health = Health()
+        self.in_flight = InFlight()
         self.address = ""
         self._verbs = verbs
+        backends = backends or Backends(verbs.store, None)
         forms = Forms(verbs.store, verbs.registry, clock)
         documents = Documents(
-            Published(verbs.registry),
+            Published(verbs.registry, backends),
             health=self.health,
             metrics=self.metrics,
             tokens=identity.tokens,
@@ -63,7 +69,9 @@ class ApiServer:
                 Streaming(verbs, streams),
             ),
             documents=documents,
+            delegation=Delegation(backends),
             metrics=self.metrics,
+            in_flight=self.in_flight,
             clock=clock,
             chance=chance.fork("audit"),
             log=log,

@@ -1,6 +1,6 @@
 """The one handler of every HTTP request: who asks, may they, how much is going on, who answers.
 
-The order is Kubernetes' own: audit id, authentication, impersonation, authorization, limits, handler. So a
+The order is Kubernetes' own: audit id, authentication, impersonation, limits, authorization, handler. So a
 stranger learns nothing about which paths exist. The audit id becomes the cause of everything the request
 sets off (`r-<id>`). Every error is turned into a Status here and nowhere else; one that no client can be
 blamed for is logged with its traceback and answered with 500.
@@ -18,7 +18,7 @@ from broker.cause import caused_by
 from broker.chance import Chance
 from broker.clock import Clock
 from cluster.api.errors import ApiError, InternalError, NotAcceptable
-from cluster.server.auth.attributes import Attributes, Authorizer, refusal
+from cluster.server.auth.attributes import MASTERS, Attributes, Authorizer, refusal
 from cluster.server.auth.authenticate import Authenticator, unauthorized
 from cluster.server.auth.impersonate import impersonated
 from cluster.server.auth.impersonate import wanted as impersonation_wanted
@@ -28,8 +28,10 @@ from cluster.server.http import options
 from cluster.server.http.accept import PLAIN, Form, negotiate
 from cluster.server.http.compression import Gzip
 from cluster.server.http.connection import Connection
+from cluster.server.http.delegation import Delegation
 from cluster.server.http.documents import Documents
 from cluster.server.http.exchange import Answer, Exchange, failure, warning_headers
+from cluster.server.http.health import ENDPOINTS as HEALTH
 from cluster.server.http.limits import InFlight
 from cluster.server.http.metrics import Metrics
 from cluster.server.http.paths import Target, split, target_of
@@ -47,7 +49,9 @@ class Shell:
         authorizer: Authorizer,
         resources: Resources,
         documents: Documents,
+        delegation: Delegation,
         metrics: Metrics,
+        in_flight: InFlight,
         clock: Clock,
         chance: Chance,
         log: FilteringBoundLogger,
@@ -56,11 +60,12 @@ class Shell:
         self._authorizer = authorizer
         self._resources = resources
         self._documents = documents
+        self._delegation = delegation
         self._metrics = metrics
         self._clock = clock
         self._chance = chance
         self._log = log
-        self._in_flight = InFlight()
+        self._in_flight = in_flight
         self._gzip = Gzip()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -93,16 +98,25 @@ class Shell:
         self, exchange: Exchange, target: Target | None, verb: str
     ) -> Answer | web.StreamResponse:
         user = exchange.user = self._user(exchange.request)
-        attributes = _attributes(exchange, target, verb, user)
+        if _is_unlimited(exchange, target, verb):
+            return await self._authorized(exchange, target, verb)
+        exempt = MASTERS in user.groups
+        places = self._in_flight
+        with places.reader(exempt=exempt) if is_read_only(verb) else places.writer(exempt=exempt):
+            return await self._authorized(exchange, target, verb)
+
+    async def _authorized(
+        self, exchange: Exchange, target: Target | None, verb: str
+    ) -> Answer | web.StreamResponse:
+        attributes = _attributes(exchange, target, verb, exchange.user)
         decision = self._authorizer.authorize(attributes)
         if not decision.allowed:
             raise refusal(attributes, decision.reason)
+        if (backend := self._delegation.backend(exchange.path)) is not None:
+            return await self._delegation.answer(exchange, backend)
         if target is None:
             return await self._documents.answer(exchange)
-        if is_long_running(verb, target):
-            return await self._resources.answer(exchange, target, verb)
-        with self._in_flight.reader() if is_read_only(verb) else self._in_flight.writer():
-            return await self._resources.answer(exchange, target, verb)
+        return await self._resources.answer(exchange, target, verb)
 
     def _user(self, request: web.BaseRequest) -> User:
         connection = cast(Connection, request.protocol)
@@ -153,6 +167,12 @@ class Shell:
             )
             key = (verb.upper(), *names, scope, code)
         self._metrics.observe(key, duration_s)
+
+
+def _is_unlimited(exchange: Exchange, target: Target | None, verb: str) -> bool:
+    if target is None:
+        return exchange.path.split("/", 2)[1] in HEALTH
+    return is_long_running(verb, target)
 
 
 _NOBODY = User(name="")

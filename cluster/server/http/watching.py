@@ -15,7 +15,7 @@ from aiohttp import web
 
 from broker.chance import Chance
 from cluster.api.client import EventType
-from cluster.api.errors import ApiError
+from cluster.api.errors import ApiError, Expired, Timeout
 from cluster.server.call import Call
 from cluster.server.http import options
 from cluster.server.http.accept import JSON, PLAIN, Encoding, Form, negotiate, not_acceptable
@@ -39,7 +39,10 @@ class Watching:
         if form.encoding is not Encoding.JSON:
             raise not_acceptable("application/json;stream=watch")
         asked = options.watch_options(exchange.query)
-        watch = await self._verbs.watch(call, asked)
+        try:
+            watch = await self._verbs.watch(call, asked)
+        except (Expired, Timeout) as error:  # what is wrong with the revision is said within the stream
+            return await _ended(exchange, error)
         timeout_s = asked.timeout_s or MINIMUM_TIMEOUT_S * (1 + self._chance.random())
         timer = asyncio.get_running_loop().call_later(timeout_s, watch.close)
         lines = _Lines(self._forms, call, form, exchange.query)
@@ -55,6 +58,14 @@ class Watching:
             timer.cancel()
             watch.close()
         return response
+
+
+async def _ended(exchange: Exchange, error: ApiError) -> web.StreamResponse:
+    """A watch whose only event is its error."""
+    response = await _opened(exchange)
+    await response.write(error_frame(error.status()))
+    await response.write_eof()
+    return response
 
 
 async def _opened(exchange: Exchange) -> web.StreamResponse:

@@ -42,8 +42,9 @@ def check_target(call: Call, metadata: Object) -> None:
 
 def fill_new(metadata: Object, *, clock: Clock, chance: Chance) -> None:
     """Identity and birth of a new object."""
-    if metadata.pop("resourceVersion", ""):
-        raise errors.InternalError("resourceVersion should not be set on objects to be created")
+    version = metadata.pop("resourceVersion", "")
+    if version.isdecimal() and int(version):
+        raise errors.Unclassified("resourceVersion should not be set on objects to be created")
     for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
         metadata.pop(name, None)
     metadata["uid"] = chance.uuid()

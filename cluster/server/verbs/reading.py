@@ -8,6 +8,7 @@ revision.
 
 from __future__ import annotations
 
+import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -23,8 +24,11 @@ from cluster.api.selectors import LabelSelector, SelectorError, check_fields, pa
 from cluster.server.call import Call, ListOptions
 from cluster.server.verbs.environment import Environment
 from cluster.server.verbs.writing import served, shown
-from cluster.store.entry import Entry
+from cluster.store.entry import Change, Entry
 from cluster.store.history import Compacted
+
+FRESH_WITHIN_S = 3.0
+"""How long a read waits for a revision in the future."""
 
 Predicate = Callable[[Object], bool]
 
@@ -37,41 +41,53 @@ class Listing:
     revision: str
     continue_token: str = ""
     remaining: int | None = None
-    complete: bool = False
-    """Every object of the namespace (or of all) is here, at the revision of the last write: an answer made
-    of it can be cached under `Store.last_write`."""
+    written: int | None = None
+    """`Store.last_write` of what is shown, if every object of the namespace (or of all) is here: an answer
+    made of it can be kept under that number."""
 
 
 async def get(env: Environment, call: Call, revision: str = "") -> Entry:
-    """The current version; one that is not yet durable is waited for."""
+    """The current version; one that is not yet durable is waited for, and so is a deletion."""
+    if asked := _revision_of(revision):
+        await reached(env, asked)
     strategy = env.strategy(call.resource)
     key = Key(call.namespace if call.resource.namespaced else "", call.name)
     entry = env.store.get(strategy.qualified, key)
     if entry is None:
+        await env.store.durable(env.store.last_write(strategy.qualified))
         entry = _computed_one(env, call, strategy.qualified, key)
     if entry.revision > env.store.durable_revision:
         await env.store.durable(entry.revision)
-    _check_not_future(env, _revision_of(revision))
     return await shown(env, call, entry)
 
 
 async def list_objects(env: Environment, call: Call, options: ListOptions) -> Listing:
+    """What there is at one revision, once all of it is durable."""
     asked = _revision_of(options.revision)
     _check_options(options, asked)
-    _check_not_future(env, asked)
+    if asked:
+        await reached(env, asked)
     if env.strategy(call.resource).qualified in env.computed:
         return _computed_all(env, call, options)
-    await env.store.durable(env.store.revision)
+    revision = env.store.revision
+    listing = _list_now(env, call, options, asked)
+    await env.store.durable(revision)
+    return listing
+
+
+def _list_now(env: Environment, call: Call, options: ListOptions, asked: int) -> Listing:
     if options.continue_token:
         return _next_page(env, call, options)
     if options.revision_match == "Exact" or (asked and options.limit and not options.revision_match):
         return _page(env, call, options, _at(env, call, asked), str(asked), asked)
-    if not options.limit:
+    qualified, revision = env.strategy(call.resource).qualified, env.store.revision
+    if not options.limit or options.revision == "0":  # as from a watch cache, which knows no pages then
         chosen = select(env, call, options)
         whole = not options.label_selector and not options.field_selector
-        return Listing(_served_all(env, call, chosen), str(env.store.revision), complete=whole)
-    present = env.store.list(env.strategy(call.resource).qualified, call.namespace)
-    return _page(env, call, options, present, str(env.store.revision), env.store.revision)
+        written = env.store.last_write(qualified) if whole else None
+        return Listing(_served_all(env, call, chosen), str(revision), written=written)
+    present = env.store.list(qualified, call.namespace)
+    return _page(env, call, options, present, str(revision), revision)
 
 
 def select(env: Environment, call: Call, options: ListOptions) -> Sequence[Entry]:
@@ -161,8 +177,8 @@ def _computed(env: Environment, qualified: str, namespace: str) -> list[Entry]:
 def _at(env: Environment, call: Call, revision: int) -> Sequence[Entry]:
     try:
         return env.store.list_at(env.strategy(call.resource).qualified, call.namespace, revision)
-    except Compacted as compacted:
-        raise errors.Expired(f"too old resource version: {compacted.asked} ({compacted.oldest})") from None
+    except Compacted:
+        raise errors.Expired("The resourceVersion for the provided list is too old.") from None
 
 
 def _next_page(env: Environment, call: Call, options: ListOptions) -> Listing:
@@ -212,7 +228,7 @@ def _read_token(token: str) -> tuple[int, Key]:
         namespace, _, name = parsed["start"].rstrip("\0").partition("/")
         return int(parsed["rv"]), Key(namespace, name)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise errors.BadRequest(f"continue key is not valid: {error}") from None
+        raise errors.BadRequest(f"invalid continue token: continue key is not valid: {error}") from None
 
 
 def _expired_token(after: Key) -> errors.Expired:
@@ -260,14 +276,29 @@ def _option_error(message: str) -> errors.Invalid:
     )
 
 
-def _check_not_future(env: Environment, asked: int) -> None:
-    """A revision that is not there yet: Kubernetes waits three seconds and gives up like this."""
-    if asked > env.store.revision:
+async def reached(env: Environment, asked: int) -> None:
+    """Waits, not long, for a revision that is not there yet. Raises Timeout."""
+    store = env.store
+    if asked <= store.revision:
+        return
+    come = asyncio.get_running_loop().create_future()
+
+    def heard(changes: Sequence[Change]) -> None:
+        if changes[-1].revision >= asked and not come.done():
+            come.set_result(None)
+
+    end = store.subscribe(heard)
+    try:
+        async with asyncio.timeout(FRESH_WITHIN_S):
+            await come
+    except TimeoutError:
         raise errors.Timeout(
-            f"Too large resource version: {asked}, current: {env.store.revision}",
+            f"Timeout: Too large resource version: {asked}, current: {store.revision}",
             causes=(errors.Cause("ResourceVersionTooLarge", "Too large resource version", ""),),
             retry_after_s=1,
-        )
+        ) from None
+    finally:
+        end()
 
 
 def _entry_key(entry: Entry) -> Key:

@@ -41,15 +41,13 @@ def default(call: Call, strategy: Strategy, obj: Object) -> None:
     defaults.apply(call.resource, obj, strategy.type)
 
 
-def creation_errors(strategy: Strategy, obj: Object) -> Sequence[Cause]:
-    causes = validation.validate_create(strategy.resource, obj)
+def creation_errors(call: Call, strategy: Strategy, obj: Object) -> Sequence[Cause]:
+    causes = validation.validate_create(strategy.resource, obj, call.resource)
     return causes if strategy.kind is None else [*causes, *strategy.kind.validate(obj, None)]
 
 
-def update_errors(
-    strategy: Strategy, new: Object, old: Mapping[str, Any], subresource: str
-) -> Sequence[Cause]:
-    causes = validation.validate_update(strategy.resource, new, dict(old), subresource)
+def update_errors(call: Call, strategy: Strategy, new: Object, old: Mapping[str, Any]) -> Sequence[Cause]:
+    causes = validation.validate_update(strategy.resource, new, dict(old), call.subresource, call.resource)
     return causes if strategy.kind is None else [*causes, *strategy.kind.validate(new, old)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace as replaced
 
-from cluster.api import errors
+from cluster.api import errors, validation
 from cluster.api.kinds import PODS
 from cluster.api.objects import Key, Object
 from cluster.server.call import Call
@@ -51,6 +51,10 @@ async def _review(env: Environment, call: Call, qualified: str, body: Object) ->
     if reviewer is None:
         raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
     obj = writing.taken_in(env, call, body)
+    if call.namespace:
+        obj["metadata"].setdefault("namespace", call.namespace)
+    if causes := validation.validate_review(call.resource, obj):
+        raise errors.invalid(call.resource, "", causes)
     return Entry(qualified, Key("", ""), await reviewer(call, obj), 0)
 
 

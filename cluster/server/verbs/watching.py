@@ -5,13 +5,16 @@ from __future__ import annotations
 from cluster.api import errors
 from cluster.server.call import Call, ListOptions, WatchOptions
 from cluster.server.verbs.environment import Environment
-from cluster.server.verbs.reading import predicate, select
-from cluster.server.watch import Watch, WatchHub, bookmark
+from cluster.server.verbs.reading import predicate, reached, select
+from cluster.server.watch import Group, Watch, WatchHub, bookmark
 from cluster.store.entry import Entry
+from cluster.store.journal import JournalFailed
 
 
 async def open_watch(env: Environment, hub: WatchHub, call: Call, options: WatchOptions) -> Watch:
-    """A watch from a revision; from "" or "0" (and with sendInitialEvents) it begins with what there is."""
+    """A watch from a revision; from "" or "0" (and with sendInitialEvents) it begins with what there is. One
+    from a revision in the future waits for it as long as it lives. Raises Expired, BadRequest; and Timeout
+    where initial events are wanted that are not older than a revision which does not come."""
     revision = _start(options)
     strategy = env.strategy(call.resource)
     fields = _with_name(options.field_selector, call.name)
@@ -21,31 +24,37 @@ async def open_watch(env: Environment, hub: WatchHub, call: Call, options: Watch
     key = (served, call.namespace, options.label_selector, fields)
     matches = predicate(env, call, options.label_selector, fields)
     convert = env.view(call.resource)
-    if revision > env.store.revision:
-        raise errors.Timeout(
-            f"Too large resource version: {revision}, current: {env.store.revision}",
-            causes=(errors.Cause("ResourceVersionTooLarge", "Too large resource version", ""),),
-            retry_after_s=1,
-        )
-    if not options.send_initial_events and revision:
-        group = hub.group(strategy.qualified, key, call.resource, matches, convert)
-        watch = hub.since(group, strategy.qualified, revision)
-        if options.bookmarks:
-            hub.bookmark_regularly(watch)
-        return watch
-    await env.store.durable(env.store.revision)
+    initial = options.send_initial_events
+    if initial is None:
+        initial = not revision
+    if initial and revision:
+        await reached(env, revision)
     group = hub.group(strategy.qualified, key, call.resource, matches, convert)
-    chosen = select(
-        env, call, ListOptions(label_selector=options.label_selector, field_selector=options.field_selector)
-    )
+    if initial:
+        watch = await _with_initial(env, group, call, options, fields)
+    else:
+        watch = hub.since(group, strategy.qualified, revision or env.store.durable_revision)
+    if options.bookmarks:
+        hub.bookmark_regularly(watch)
+    return watch
+
+
+async def _with_initial(
+    env: Environment, group: Group, call: Call, options: WatchOptions, fields: str
+) -> Watch:
+    """Begins with what there is now; told once all of that is durable."""
     now = env.store.revision
+    chosen = select(env, call, ListOptions(label_selector=options.label_selector, field_selector=fields))
     watch = group.join(now)
     events = [group.initial(entry) for entry in sorted(chosen, key=_revision)]
     if options.send_initial_events and options.bookmarks:
         events.append(bookmark(call.resource, now, initial_events_end=True))
     watch.start_with(events)
-    if options.bookmarks:
-        hub.bookmark_regularly(watch)
+    try:
+        await env.store.durable(now)
+    except JournalFailed:
+        watch.close()
+        raise
     return watch
 
 

@@ -82,7 +82,7 @@ async def create_object(env: Environment, call: Call, obj: Object, *, tracked: b
     _prepare_new(strategy, obj)
     if strategy.allocates:
         env.services.allocate(obj, None)
-    if causes := schema.creation_errors(strategy, obj):
+    if causes := schema.creation_errors(call, strategy, obj):
         raise errors.invalid(strategy.resource, obj["metadata"].get("name", ""), causes)
     entry = await _store_new(env, request, strategy, generated)
     call.created = True
@@ -111,8 +111,9 @@ async def _store_new(env: Environment, request: Request, strategy: Strategy, gen
     metadata = obj["metadata"]
     key = Key(metadata.get("namespace", ""), metadata["name"])
     attempt = 1
-    while env.store.get(strategy.qualified, key) is not None:
+    while (found := env.store.get(strategy.qualified, key)) is not None:
         if not generated or attempt == NAME_ATTEMPTS:
+            await env.store.durable(found.revision)  # it may yet turn out that it does not exist
             raise errors.already_exists(strategy.resource, key.name)
         attempt += 1
         metadata["name"] = generated_name(metadata["generateName"], env.chance)
@@ -228,7 +229,7 @@ async def _store_update(env: Environment, request: Request, strategy: Strategy, 
         return current
     if strategy.generation and call.subresource != "status" and grown_generation(strategy, new, old):
         new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
-    if causes := schema.update_errors(strategy, new, old, call.subresource):
+    if causes := schema.update_errors(call, strategy, new, old):
         raise errors.invalid(strategy.resource, call.name, causes)
     if env.admission.validating_webhooks is not None:
         await env.admission.validating_webhooks(request)

@@ -1,9 +1,8 @@
 """APIService objects: one per served group version, as Kubernetes' aggregator keeps them.
 
 Those of built-in and custom kinds are made here, are always Available, and come back when deleted. One that
-names a Service of a user's is looked at, and its condition says what is missing.
-
-Divergence: requests are not proxied to a Service; its APIService never becomes Available.
+names a Service is checked when anything about it changes, and every half a minute; one whose server does not
+answer is asked again sooner, less and less often.
 """
 
 from __future__ import annotations
@@ -21,7 +20,8 @@ from cluster.api.errors import ApiError
 from cluster.api.kinds import API_SERVICES
 from cluster.api.objects import Key, Object, timestamp
 from cluster.api.registry import Registry
-from cluster.server.webhooks.caller import CallFailed, address_of
+from cluster.server.aggregation.backends import Backend, Backends
+from cluster.server.aggregation.checking import LOCAL, Verdict, check, facts_of
 from cluster.store.entry import Change
 from cluster.store.store import Store
 
@@ -42,15 +42,27 @@ _GROUPS = {
 _VERSIONS = {("", "v1"): 1, ("autoscaling", "v2"): 30, ("flowcontrol.apiserver.k8s.io", "v1"): 21}
 _VERSION, _CUSTOM_GROUP, _CUSTOM_VERSION = 15, 1000, 100
 _SELF = "apiregistration.k8s.io"
+RECHECK_S = 30.0
+FIRST_RETRY_S = 0.1
 
 
 class ApiServices:
     def __init__(
-        self, store: Store, registry: Registry, client: ApiClient, *, clock: Clock, log: FilteringBoundLogger
+        self,
+        store: Store,
+        registry: Registry,
+        client: ApiClient,
+        backends: Backends,
+        *,
+        clock: Clock,
+        log: FilteringBoundLogger,
     ) -> None:
         self._store = store
         self._registry = registry
         self._client = client
+        self._backends = backends
+        self._checks: dict[str, tuple[Any, asyncio.Task[None]]] = {}
+        """Of remote APIs, by name: what the check began with, and the check."""
         self._clock = clock
         self._log = log
         self._followed = _LOCAL
@@ -65,6 +77,7 @@ class ApiServices:
     async def stop(self) -> None:
         self._unsubscribe()
         await self._tasks.close()
+        await self._backends.close()
 
     async def failed(self) -> None:
         await self._tasks.failed()
@@ -77,6 +90,7 @@ class ApiServices:
         followed = self._followed
         for change in batch:
             if change.entry.qualified in followed:
+                self._backends.refresh()
                 self._due.set()
                 return
 
@@ -95,14 +109,49 @@ class ApiServices:
             if self._store.get(_QUALIFIED, Key("", name)) is None:
                 await self._client.create(API_SERVICES, body)
         entries = list(self._store.list(_QUALIFIED))
-        named = any(entry.object["spec"].get("service") for entry in entries)
-        self._followed = _WITH_SERVICES if named else _LOCAL
+        self._backends.refresh()
+        backends = {backend.name: backend for backend in self._backends.table.values()}
+        self._followed = _WITH_SERVICES if backends else _LOCAL
         for entry in entries:
             labels = entry.object["metadata"].get("labels") or {}
+            if entry.key.name in backends:
+                continue
             if MANAGED in labels and entry.key.name not in wanted:
                 await self._client.delete(API_SERVICES, entry.key.name)
             else:
-                await self._note(entry.object)
+                await self._note(entry.object, LOCAL)
+        for name in [name for name in self._checks if name not in backends]:
+            self._checks.pop(name)[1].cancel()
+        for name, backend in backends.items():
+            self._check_from_now(name, backend)
+
+    def _check_from_now(self, name: str, backend: Backend) -> None:
+        """Anew, if anything that is looked at has changed."""
+        seen = facts_of(self._store, backend)
+        if (known := self._checks.get(name)) is not None:
+            if known[0] == seen:
+                return
+            known[1].cancel()
+        self._checks[name] = (seen, self._tasks.start(f"check-{name}", self._keep_checking(name, backend)))
+
+    async def _keep_checking(self, name: str, backend: Backend) -> None:
+        """Until the next change, or until the APIService is gone."""
+        retry_s = FIRST_RETRY_S
+        while True:
+            verdict = await check(self._store, self._backends, backend)
+            entry = self._store.get(_QUALIFIED, Key("", name))
+            if entry is None:
+                return
+            try:
+                await self._note(entry.object, verdict)
+            except ApiError as error:
+                self._log.info("availability not written", api_service=name, error=error.message)
+            if verdict.retry:
+                await asyncio.sleep(retry_s)
+                retry_s = min(2 * retry_s, RECHECK_S)
+            else:
+                await asyncio.sleep(RECHECK_S)
+                retry_s = FIRST_RETRY_S
 
     def _wanted(self) -> dict[str, Object]:
         found: dict[str, Object] = {}
@@ -125,9 +174,9 @@ class ApiServices:
             }
         return found
 
-    async def _note(self, found: Object) -> None:
+    async def _note(self, found: Object, verdict: Verdict) -> None:
         """Writes the Available condition if it is another one now."""
-        status, reason, message = self._availability(found["spec"].get("service"))
+        status, reason, message = verdict.status, verdict.reason, verdict.message
         conditions: list[Object] = (found.get("status") or {}).get("conditions") or []
         present = next((c for c in conditions if c["type"] == "Available"), None)
         if present is not None and (present["status"], present["reason"], present["message"]) == (
@@ -144,16 +193,3 @@ class ApiServices:
         others = [c for c in conditions if c["type"] != "Available"]
         body = {**found, "metadata": dict(found["metadata"]), "status": {"conditions": [*others, available]}}
         await self._client.update(API_SERVICES, body, subresource="status")
-
-    def _availability(self, service: Object | None) -> tuple[str, str, str]:
-        if service is None:
-            return "True", "Local", "Local APIServices are always available"
-        name, namespace = service["name"], service["namespace"]
-        if self._store.get("services", Key(namespace, name)) is None:
-            return "False", "ServiceNotFound", f'service/{name} in "{namespace}" is not present'
-        try:
-            address_of(self._store, namespace, name, service.get("port", 443))
-        except CallFailed:
-            why = f'endpoints for service/{name} in "{namespace}" have no addresses'
-            return "False", "MissingEndpoints", why
-        return "False", "FailedDiscoveryCheck", "this server does not proxy requests to services"
