@@ -77,9 +77,9 @@ class MqttTransport:
     ) -> None:
         """`username` is the party's name in link rules; without one it is the client id.
 
-        `reading_qos` 0: the broker keeps nothing for this party, which acknowledges nothing. That is right for
-        parties of which there are many: nats-server has a queue for each subscription with QoS 1, and asks
-        all of them about every message. Promises are the same, because sessions are clean."""
+        `reading_qos` 0: the broker keeps nothing for this party, which acknowledges nothing. That is right
+        for parties of which there are many: nats-server has a queue for each subscription with QoS 1, and
+        asks all of them about every message. Promises are the same, because sessions are clean."""
         parts = urlsplit(url)
         if parts.scheme != "mqtt" or not parts.hostname:
             raise ValueError(f"broker address {url!r} is not like mqtt://HOST:PORT")

@@ -34,6 +34,9 @@ from cluster.reconcile.world import World
 
 NAME = "replicaset-controller"
 SPACING_S = 0.02
+SPACING_PER_POD_S = 0.00004
+"""A look costs what the set has pods; so does the time until the next one: 0.2 s for 5000. A tenth of it is
+work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +63,7 @@ def controller(world: World, flavour: Flavour = REPLICA_SET) -> Controller[Key]:
     sets = world.informers.of(flavour.resource)
     all_pods = world.informers.of(kinds.PODS)
     return Controller(
-        ReplicaSets(world, flavour),
+        ReplicaSets(world, flavour, queue),
         queue,
         watches=[(sets, enqueue(queue)), (all_pods, enqueue_owner(queue, sets, selector=flavour.selector))],
     )
@@ -136,9 +139,10 @@ def _conditions(replica_set: Object, failure: Failure | None, now: datetime) -> 
 
 
 class ReplicaSets:
-    def __init__(self, world: World, flavour: Flavour) -> None:
+    def __init__(self, world: World, flavour: Flavour, queue: WorkQueue[Key]) -> None:
         self.name = flavour.name
         self._flavour = flavour
+        self._queue = queue
         self._clock = world.clock
         self._client = world.client_as(flavour.name)
         self._sets = world.informers.of(flavour.resource)
@@ -150,9 +154,11 @@ class ReplicaSets:
     async def reconcile(self, key: Key) -> float | None:
         replica_set = self._sets.get(key)
         if replica_set is None:
+            self._queue.space(key, 0.0)
             return None
         selector = self._flavour.selector(replica_set)
         mine = await self._claims.settle(replica_set, selector)
+        self._queue.space(key, len(mine) * SPACING_PER_POD_S)
         failure: Failure | None = None
         again_s: float | None = None
         if "deletionTimestamp" not in replica_set["metadata"]:
