@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable
+from contextvars import Context
 from ssl import SSLContext
 from typing import Any, TypeVar, cast
 
 from agents.network import AddressInUse, DatagramHandler, Datagrams, Listener, StreamHandler
 from broker.chance import Chance
 from broker.supervision import Tasks
+from broker.virtualtime import own_context
 
 _L = TypeVar("_L")
 
@@ -96,7 +98,12 @@ class MemoryListener:
         self.address = address
         self.shared = shared
         self._handler = handler
+        self._context = own_context()
         self._open: dict[int, _Transport] = {}
+
+    def context(self) -> Context | None:
+        """A connection is served by the machine that listens, not by the one that connects."""
+        return self._context.copy() if self._context is not None else None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         transport = cast(_Transport, writer.transport)
@@ -125,7 +132,15 @@ class MemoryDatagrams:
         self._network = network
         self.address = address
         self.shared = shared
-        self.handler = handler
+        self._handler = handler
+        self._context = own_context()
+
+    def take(self, data: bytes, source: tuple[str, int]) -> None:
+        """A datagram has arrived; the machine it is for looks at it when it runs."""
+        if self._context is None:
+            self._handler(data, source)
+        else:
+            asyncio.get_running_loop().call_soon(self._handler, data, source, context=self._context.copy())
 
     def send(self, data: bytes, address: tuple[str, int]) -> None:
         self._network.carry(data, self.address, address)
@@ -206,7 +221,7 @@ class MemoryNetwork:
     def _arrive(self, data: bytes, source: tuple[str, int], target: tuple[str, int]) -> None:
         there = self._sockets.get(target)
         if there:
-            self._in_turn(there).handler(data, source)
+            self._in_turn(there).take(data, source)
 
     @staticmethod
     def _in_turn(there: list[_L]) -> _L:
@@ -247,7 +262,8 @@ class MemoryNetwork:
         near, far = _Transport(self, here, address), _Transport(self, address, here)
         near.peer, far.peer = far, near
         served = _streams(far)
-        self._tasks.start(f"connection {here[0]}:{here[1]}-{ip}:{port}", listener.serve(*served))
+        name = f"connection {here[0]}:{here[1]}-{ip}:{port}"
+        self._tasks.start(name, listener.serve(*served), context=listener.context())
         return _streams(near)
 
     async def close(self) -> None:

@@ -22,6 +22,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import Context
 from dataclasses import dataclass
 from enum import Enum
 from fnmatch import translate
@@ -130,8 +131,16 @@ def _carry_out(rule: Rule, chance: Chance) -> Fate:
 class Line:
     """One direction of one party's connection, with the rules applied. Without rules it costs one test."""
 
-    def __init__(self, rules: LinkRules, chance: Chance, deliver: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        rules: LinkRules,
+        chance: Chance,
+        deliver: Callable[..., None],
+        context: Context | None = None,
+    ) -> None:
+        """`context`: where `deliver` runs when it does so later; None: wherever the message comes from."""
         self.lost = 0
+        self._context = context
         self._rules = rules
         self._chance = chance
         self._deliver = deliver
@@ -157,7 +166,9 @@ class Line:
         if not ordered:
             self._stray_number += 1
             number = self._stray_number
-            self._strays[number] = loop.call_later(delay_s, self._deliver_stray, number, message)
+            self._strays[number] = loop.call_later(
+                delay_s, self._deliver_stray, number, message, context=self._own_context()
+            )
             return
         if delay_s <= 0 and not self._waiting:
             self._deliver(*message)
@@ -167,7 +178,11 @@ class Line:
             due = max(due, self._waiting[-1][0])
         self._waiting.append((due, message))
         if self._timer is None:
-            self._timer = loop.call_at(due, self._deliver_due)
+            self._timer = loop.call_at(due, self._deliver_due, context=self._own_context())
+
+    def _own_context(self) -> Context | None:
+        """A copy: what one delivery sets there is not for the next."""
+        return self._context.copy() if self._context is not None else None
 
     def clear(self) -> int:
         """Loses what is under way; says how many messages that were."""
@@ -194,7 +209,9 @@ class Line:
                 self._deliver(*self._waiting.popleft()[1])
         finally:
             if self._waiting and self._timer is None:
-                self._timer = loop.call_at(self._waiting[0][0], self._deliver_due)
+                self._timer = loop.call_at(
+                    self._waiting[0][0], self._deliver_due, context=self._own_context()
+                )
 
 
 def outgoing_ends(party: str, topic: str) -> tuple[str, str]:

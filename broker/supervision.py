@@ -72,12 +72,14 @@ class Tasks:
         self._wake: asyncio.Future[None] | None = None
         self._closed = False
 
-    def start(self, name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def start(
+        self, name: str, work: Coroutine[Any, Any, T], *, context: contextvars.Context | None = None
+    ) -> asyncio.Task[T]:
         """Starts `work`. The task may be awaited or cancelled by the caller. RuntimeError once closed."""
         if self._closed:
             work.close()
             raise RuntimeError(f"{name} can't start: its owner is closed")
-        task = start_task(name, work)
+        task = start_task(name, work, context=context)
         self._tasks[task] = None
         task.add_done_callback(self._forget)
         return task

@@ -7,6 +7,9 @@ in the order they were set; asyncio leaves that order to its heap.
 When nothing is ready and no timer is set, while the main coroutine is unfinished, nothing can ever happen
 again: the loop raises `VirtualDeadlock`. Threads would bring back the machine's own timing, so
 `run_in_executor` (and with it `asyncio.to_thread` and name resolution) is refused.
+
+What runs on behalf of one machine (`acting`, inherited by every task, timer and callback that comes of it)
+can be frozen: it is held back, as by SIGSTOP, until it is thawed.
 """
 
 from __future__ import annotations
@@ -15,12 +18,32 @@ import asyncio
 import heapq
 from asyncio import base_events
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from contextvars import Context, ContextVar, copy_context
 from typing import Any, NoReturn, TypeVar
 
 from broker.supervision import end_task
 
 T = TypeVar("T")
+
+
+_party: ContextVar[str] = ContextVar("party", default="")
+
+
+@contextmanager
+def acting(party: str) -> Iterator[None]:
+    """The body, and whatever it starts, runs on behalf of this machine."""
+    token = _party.set(party)
+    try:
+        yield
+    finally:
+        _party.reset(token)
+
+
+def own_context() -> Context | None:
+    """For callbacks that others set off but that belong to the machine acting now; None: no machine is."""
+    return copy_context() if _party.get() else None
 
 
 class VirtualDeadlock(Exception):
@@ -58,6 +81,7 @@ class VirtualTimeLoop(base_events.BaseEventLoop):
         self._ready: deque[asyncio.Handle]
         self._timers: _Timers = []
         self._cancelled_timers = 0
+        self._frozen: dict[str, list[asyncio.Handle]] = {}
         self.set_task_factory(self._make_task)
 
     def time(self) -> float:
@@ -79,8 +103,22 @@ class VirtualTimeLoop(base_events.BaseEventLoop):
             ready.append(timer)
         for _ in range(len(ready)):
             handle = ready.popleft()
-            if not handle._cancelled:
-                handle._run()
+            if handle._cancelled:
+                continue
+            if self._frozen:
+                held = self._frozen.get(_context_of(handle).get(_party, ""))
+                if held is not None:
+                    held.append(handle)
+                    continue
+            handle._run()
+
+    def freeze(self, party: str) -> None:
+        """From now on nothing of this machine runs."""
+        self._frozen.setdefault(party, [])
+
+    def thaw(self, party: str) -> None:
+        """Everything that has become due in the meantime runs now, in its order."""
+        self._ready.extend(self._frozen.pop(party, ()))
 
     def _forget(self, timer: _Timer) -> None:
         """It is no longer in the heap."""
@@ -125,6 +163,8 @@ class VirtualTimeLoop(base_events.BaseEventLoop):
 
     async def end_tasks(self) -> None:
         """Cancels every other task, newest first, and waits for each."""
+        for party in list(self._frozen):
+            self.thaw(party)
         own = asyncio.current_task()
         while others := [task for task in self._unfinished() if task is not own]:
             await end_task(others[-1])
@@ -143,6 +183,11 @@ class VirtualTimeLoop(base_events.BaseEventLoop):
 
     def _write_to_self(self) -> None:
         """No other thread can be waiting in a selector."""
+
+
+def _context_of(handle: asyncio.Handle) -> Context:
+    context: Context = handle._context  # type: ignore[attr-defined]
+    return context
 
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:

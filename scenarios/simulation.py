@@ -8,8 +8,8 @@ A killed controller manager is cut off from everything it could still reach (lin
 its actors are ended: what they do on their way out is seen by nobody. The next one starts from what the
 disk has.
 
-Divergence: freezing a simulated machine cuts its links and holds what its pods would answer; its own
-timers go on, where a suspended process has none.
+A frozen machine is held by the loop: its timers, its pods and what it receives wait until it is thawed, and
+the broker misses its keep-alive, as with a suspended process.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from broker.clock import Clock, LoopClock
 from broker.rules import LinkRules, Rule, Verdict
 from broker.topics import CONTROL_USER
 from broker.transport.memory import MemoryBroker, MemoryLink
-from broker.virtualtime import run_virtual
+from broker.virtualtime import VirtualTimeLoop, acting, run_virtual
 from cluster.api.registry import Registry
 from cluster.api.timings import PROFILES
 from cluster.app import ControlPlane
@@ -138,6 +138,7 @@ class SimulatedCluster:
     async def stop(self) -> None:
         for machine in self._machines.values():
             if machine.running is not None:
+                self._wake(machine)
                 await machine.running.stop()
         self._front.break_off()
         await self.plane.stop()
@@ -177,11 +178,13 @@ class SimulatedCluster:
     async def kill_node(self, node: str) -> None:
         machine, agent = self._running(node)
         self._broker.kill(node)
+        self._wake(machine)
         machine.running = None
         await agent.kill()
 
     async def stop_node(self, node: str) -> None:
         machine, agent = self._running(node)
+        self._wake(machine)
         machine.running = None
         await agent.stop()
 
@@ -190,6 +193,11 @@ class SimulatedCluster:
         if machine.running is not None:
             raise FaultError(f"{node} runs already")
         machine.starts += 1
+        with acting(node):
+            await self._switch_on(machine)
+
+    async def _switch_on(self, machine: _Machine) -> None:
+        node = machine.name
         machine.link = self._broker.link(node, self._rules)
         machine.running = build_node(
             node,
@@ -207,11 +215,20 @@ class SimulatedCluster:
         await machine.running.start()
 
     async def freeze_node(self, node: str) -> None:
-        self._running(node)
-        await self.partition_node(node)
+        machine, _ = self._running(node)
+        assert machine.link is not None
+        machine.frozen = True
+        machine.link.freeze()
+        _loop().freeze(node)
 
     async def thaw_node(self, node: str) -> None:
-        await self.heal_node(node)
+        self._wake(self._machine(node))
+
+    def _wake(self, machine: _Machine) -> None:
+        if machine.frozen and machine.link is not None:
+            machine.frozen = False
+            machine.link.thaw()
+            _loop().thaw(machine.name)
 
     async def partition_node(self, node: str) -> None:
         self._machine(node)
@@ -258,6 +275,12 @@ class SimulatedCluster:
         self.plane = self._control_plane()
         await self.plane.start()
         self._front.open(self.plane)
+
+
+def _loop() -> VirtualTimeLoop:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    return loop
 
 
 async def _simulate(scenario: Scenario, seed: int, trace: TextIO | None, audience: Audience) -> Report:

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import copy_context
 
 from broker.chance import Chance
 from broker.rules import Line, LinkRules, incoming_ends, outgoing_ends
 from broker.topics import matches
 from broker.transport.link import ConnectionHandler, MessageHandler, Transport, Will
+from broker.virtualtime import own_context
 
 RECONNECT_S = (0.05, 0.5)
 """How long a party needs to come back once it can reach the broker."""
@@ -31,6 +33,8 @@ class MemoryBroker:
         self.chance = chance
         self.delay_s = delay_s
         self.keepalive_s = keepalive_s
+        self.context = copy_context()
+        """What the broker itself does belongs to none of its parties."""
         self.running = True
         self.on_publish: Callable[[str, str, bytes], None] | None = None
         """Sees every packet that reaches the broker: (sender, topic, payload)."""
@@ -108,8 +112,10 @@ class MemoryLink:
         self.patterns: dict[str, list[MessageHandler]] = {}
         self._broker = broker
         self._chance = broker.chance.fork(f"link/{party}")
+        self._context = own_context()
         self._connected = False
         self._open = False
+        self._frozen = False
         self._will: Will | None = None
         self._handlers: list[ConnectionHandler] = []
         self._lines: dict[str, Line] = {}
@@ -175,7 +181,8 @@ class MemoryLink:
         line = self._lines.get(sender)
         if line is None:
             deliver = self._hand_over if sender else self._broker.publish
-            line = self._lines[sender] = Line(self.rules, self._chance, deliver)
+            context = self._context if sender else self._broker.context
+            line = self._lines[sender] = Line(self.rules, self._chance, deliver, context)
         return line
 
     def _hand_over(self, topic: str, payload: bytes, pattern: str | None) -> None:
@@ -210,15 +217,34 @@ class MemoryLink:
     def _retry(self) -> None:
         self._stop_timer()
         delay_s = self._chance.uniform(*RECONNECT_S)
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self._try_to_connect)
+        context = self._context.copy() if self._context is not None else None
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(delay_s, self._try_to_connect, context=context)
 
     def _rules_changed(self) -> None:
         """A cut becomes a disconnection when the keep-alive has run out."""
         if not self._connected:
             return
         self._stop_timer()
-        if self.rules.cut(self.party):
-            self._timer = asyncio.get_running_loop().call_later(self._broker.keepalive_s, self.lose)
+        if self.rules.cut(self.party) or self._frozen:
+            self._lose_later()
+
+    def freeze(self) -> None:
+        """The party no longer runs: messages wait for it until the broker misses its keep-alive."""
+        self._frozen = True
+        self._rules_changed()
+
+    def thaw(self) -> None:
+        self._frozen = False
+        self._rules_changed()
+
+    def _lose_later(self) -> None:
+        """The keep-alive is the broker's to watch."""
+        self._stop_timer()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(
+            self._broker.keepalive_s, self.lose, context=self._broker.context.copy()
+        )
 
     def lose(self) -> None:
         """The connection is gone without a word: the will is published, and the party tries again."""

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from broker.supervision import Tasks
-from broker.virtualtime import VirtualDeadlock, run_virtual
+from broker.supervision import Tasks, start_task
+from broker.virtualtime import VirtualDeadlock, VirtualTimeLoop, acting, run_virtual
 
 
 def test_an_hour_passes_exactly_and_at_once() -> None:
@@ -141,3 +141,40 @@ class TestTasks:
             await watching
 
         run_virtual(main())
+
+
+def test_a_frozen_machine_catches_up_when_it_is_thawed() -> None:
+    seen: list[tuple[str, float]] = []
+
+    async def tick(name: str) -> None:
+        for _ in range(3):
+            await asyncio.sleep(1)
+            seen.append((name, asyncio.get_running_loop().time()))
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        with acting("one"):
+            one = start_task("one", tick("one"))
+        other = start_task("other", tick("other"))
+        await asyncio.sleep(1.5)
+        loop.freeze("one")
+        await asyncio.sleep(5)
+        loop.thaw("one")
+        await one
+        await other
+
+    run_virtual(main())
+    assert seen == [("one", 1), ("other", 1), ("other", 2), ("other", 3), ("one", 6.5), ("one", 7.5)]
+
+
+def test_what_is_left_frozen_is_ended_all_the_same() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        with acting("one"):
+            start_task("one", asyncio.sleep(1))
+        loop.freeze("one")
+        await asyncio.sleep(2)
+
+    run_virtual(main())
