@@ -28,7 +28,6 @@ from cluster.server.http import options
 from cluster.server.http.accept import PLAIN, Form, negotiate
 from cluster.server.http.compression import Gzip
 from cluster.server.http.connection import Connection
-from cluster.server.http.delegation import Delegation
 from cluster.server.http.documents import Documents
 from cluster.server.http.exchange import Answer, Exchange, failure, warning_headers
 from cluster.server.http.health import ENDPOINTS as HEALTH
@@ -49,7 +48,6 @@ class Shell:
         authorizer: Authorizer,
         resources: Resources,
         documents: Documents,
-        delegation: Delegation,
         metrics: Metrics,
         in_flight: InFlight,
         clock: Clock,
@@ -60,7 +58,6 @@ class Shell:
         self._authorizer = authorizer
         self._resources = resources
         self._documents = documents
-        self._delegation = delegation
         self._metrics = metrics
         self._clock = clock
         self._chance = chance
@@ -112,8 +109,6 @@ class Shell:
         decision = self._authorizer.authorize(attributes)
         if not decision.allowed:
             raise refusal(attributes, decision.reason)
-        if (backend := self._delegation.backend(exchange.path)) is not None:
-            return await self._delegation.answer(exchange, backend)
         if target is None:
             return await self._documents.answer(exchange)
         return await self._resources.answer(exchange, target, verb)
@@ -187,12 +182,14 @@ def _reported(path: str) -> str:
 def _attributes(exchange: Exchange, target: Target | None, verb: str, user: User) -> Attributes:
     if target is None:
         return Attributes(user, exchange.method.lower(), path=exchange.path)
-    name = target.name
+    name, selector = target.name, ""
     if not name and verb in ("list", "watch", "deletecollection") and "fieldSelector" in exchange.query:
-        name = _named_by_selector(exchange.query["fieldSelector"])
+        selector = exchange.query["fieldSelector"]
+        name = _named_by_selector(selector)
     return Attributes(
-        user, verb, target.group, target.version, target.plural, target.subresource, target.namespace, name
-    )
+        user, verb, target.group, target.version, target.plural, target.subresource, target.namespace, name,
+        field_selector=selector,
+    )  # fmt: skip
 
 
 def _named_by_selector(selector: str) -> str:
