@@ -28,6 +28,7 @@ from cluster.server.http import options
 from cluster.server.http.accept import PLAIN, Form, negotiate
 from cluster.server.http.compression import Gzip
 from cluster.server.http.connection import Connection
+from cluster.server.http.delegation import Delegation
 from cluster.server.http.documents import Documents
 from cluster.server.http.exchange import Answer, Exchange, failure, warning_headers
 from cluster.server.http.health import ENDPOINTS as HEALTH
@@ -48,6 +49,7 @@ class Shell:
         authorizer: Authorizer,
         resources: Resources,
         documents: Documents,
+        delegation: Delegation,
         metrics: Metrics,
         in_flight: InFlight,
         clock: Clock,
@@ -58,6 +60,7 @@ class Shell:
         self._authorizer = authorizer
         self._resources = resources
         self._documents = documents
+        self._delegation = delegation
         self._metrics = metrics
         self._clock = clock
         self._chance = chance
@@ -109,6 +112,8 @@ class Shell:
         decision = self._authorizer.authorize(attributes)
         if not decision.allowed:
             raise refusal(attributes, decision.reason)
+        if (backend := self._delegation.backend(exchange.path)) is not None:
+            return await self._delegation.answer(exchange, backend)
         if target is None:
             return await self._documents.answer(exchange)
         return await self._resources.answer(exchange, target, verb)
