@@ -82,7 +82,7 @@ class Schemas:
     def _schema(self, name: str) -> Schema:
         if name in self._custom:
             custom = dict(self._custom[name])
-            return custom if self._version == "v3" else _in_v2(custom)
+            return custom if self._version == "v3" else _root_in_v2(custom)
         if not _is_known(name):
             return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
         row = facts.raw(name)
@@ -159,6 +159,15 @@ def _is_known(name: str) -> bool:
 
 _ONLY_V3: Final = frozenset({"allOf", "anyOf", "default", "not", "nullable", "oneOf"})
 _STRUCTURE: Final = frozenset({"items", "properties"})
+
+
+def _root_in_v2(custom: Schema) -> Schema:
+    """A custom kind's. Where unknown fields are allowed at its root, clients hear of no field at all."""
+    if custom.get("x-kubernetes-preserve-unknown-fields"):
+        kept = ("x-kubernetes-group-version-kind",)
+        return {"type": "object", **{name: custom[name] for name in kept if name in custom}}
+    made: Schema = _in_v2(custom)
+    return made
 
 
 def _in_v2(schema: Any) -> Any:

@@ -113,6 +113,31 @@ async def test_a_command_over_websocket(
     assert nodes.opened[0]["command"] == ["ls", "-l"]
 
 
+@pytest.mark.parametrize("protocol", ["channel.k8s.io", ""])
+async def test_the_first_version_tells_of_failures_only(
+    pod: LiveServer, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    """In plain text; a success is just the end. Who names no version gets this one."""
+    failure = orjson.dumps({"status": "Failure", "message": "command terminated"})
+    session = pod.session(pod.pki.admin.certificate, pod.pki.admin.key)
+    url = f"{pod.url}{PATH}/exec?command=ls&stdout=true"
+    for told, last in (((1, b"out", False), b"\x01out"), ((3, failure, False), b"\x03command terminated")):
+        play(pod, monkeypatch, ScriptedNodes(told))
+        async with session.ws_connect(url, protocols=[protocol] if protocol else []) as socket:
+            assert [message.data async for message in socket] == [b"\x01", last]
+
+
+async def test_the_text_form_of_the_first_version_is_base64(
+    pod: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(pod, monkeypatch, ScriptedNodes(echo=True))
+    session = pod.session(pod.pki.admin.certificate, pod.pki.admin.key)
+    url = f"{pod.url}{PATH}/exec?command=cat&stdout=true&stdin=true"
+    async with session.ws_connect(url, protocols=["base64.channel.k8s.io"]) as socket:
+        await socket.send_str("0aGVsbG8=")
+        assert [(await socket.receive()).data for _ in range(2)] == ["1", "1aGVsbG8="]
+
+
 async def test_stdin_goes_in_and_its_end_too(pod: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     play(pod, monkeypatch, ScriptedNodes(echo=True))
     code, output = await pod.kubectl("exec", "-i", "p", "--", "cat", stdin="hello")
