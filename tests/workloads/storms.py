@@ -70,7 +70,7 @@ def at_every_change(cluster: Cluster, resource: Resource, check: Callable[[list[
 
 
 def orphans(cluster: Cluster) -> list[str]:
-    """Objects all of whose owners are gone."""
+    """Objects all of whose owners are gone, and that nobody deleted."""
     everything = [
         entry.object
         for resource in cluster.world.registry.all()
@@ -81,6 +81,7 @@ def orphans(cluster: Cluster) -> list[str]:
         f"{obj['kind']} {obj['metadata']['name']}"
         for obj in everything
         if (owners := obj["metadata"].get("ownerReferences"))
+        and "deletionTimestamp" not in obj["metadata"]
         and not any(owner["uid"] in alive for owner in owners)
     ]
 
