@@ -10,8 +10,9 @@ import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from agents.emulated import filecommands, netcommands, textcommands
+from agents.emulated import awk, filecommands, lookups, netcommands, sockets, textcommands
 from agents.emulated.agnhost import agnhost
+from agents.emulated.agnhost.mounttest import mounttest
 from agents.emulated.syntax import parse
 from agents.emulated.textcommands import Command, options
 from agents.emulated.world import FOREVER_S, Ended, Leave, Run, Sleep, err, out
@@ -204,6 +205,12 @@ def _id(shell: Shell, words: list[str]) -> Run:
     return 0
 
 
+def _nnp(shell: Shell, words: list[str]) -> Run:
+    """The set-user-id program of an image that shows whether privileges can be gained."""
+    yield out(f"Effective uid: {0 if shell.world.escalates else shell.world.user}\n")
+    return 0
+
+
 def _called(number: int) -> str:
     return "0(root)" if number == 0 else str(number)
 
@@ -323,6 +330,9 @@ COMMANDS: dict[str, Command] = {
     **textcommands.COMMANDS,
     **filecommands.COMMANDS,
     **netcommands.COMMANDS,
+    **lookups.COMMANDS,
+    **sockets.COMMANDS,
+    **awk.COMMANDS,
     ".": _returns(0),
     ":": _returns(0),
     "agnhost": agnhost,
@@ -347,6 +357,8 @@ COMMANDS: dict[str, Command] = {
     "id": _id,
     "kill": _kill,
     "local": _export,
+    "mounttest": mounttest,
+    "nnp": _nnp,
     "nohup": _runs(0),
     "nproc": _says(lambda shell: "1"),
     "printenv": _printenv,

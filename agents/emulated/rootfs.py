@@ -45,6 +45,7 @@ def world_of(launch: Launch, network: Network, clock: Clock) -> World:
     files.make_directory(directory, parents=True)
     limits = (launch.container.get("resources") or {}).get("limits") or {}
     variables = {"PATH": _PATH, "HOSTNAME": hostname(launch.pod), "HOME": "/root" if user == 0 else "/"}
+    security = launch.container.get("securityContext") or {}
     return World(
         environment={**variables, **launch.environment},
         hostname=hostname(launch.pod),
@@ -60,7 +61,14 @@ def world_of(launch: Launch, network: Network, clock: Clock) -> World:
         resolve=launch.resolve,
         host_ports=_host_ports(launch),
         memory_mounts=_memory_mounts(launch.pod, launch.container),
+        escalates=security.get("allowPrivilegeEscalation") is not False,
+        network_admin=_administers(launch.container.get("securityContext") or {}),
     )
+
+
+def _administers(security: Object) -> bool:
+    added = (security.get("capabilities") or {}).get("add") or ()
+    return bool(security.get("privileged")) or "NET_ADMIN" in added or "ALL" in added
 
 
 def _host_ports(launch: Launch) -> list[HostPort]:
