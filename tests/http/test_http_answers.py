@@ -109,7 +109,7 @@ async def test_health_version_and_metrics(live: LiveServer) -> None:
     assert (await live.get("/healthz/ping")).text == b"ok"
     assert (await live.get("/version")).expect(200)["gitVersion"].startswith("v1.37.")
     metrics = (await live.get("/metrics")).text.decode()
-    assert 'apiserver_request_total{verb="GET"' in metrics
+    assert 'apiserver_request_total{component="apiserver",verb="GET"' in metrics
     assert 'apiserver_storage_objects{resource="namespaces"}' in metrics
 
 
