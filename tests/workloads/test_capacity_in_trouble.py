@@ -187,8 +187,8 @@ def test_everything_is_where_it_is_used(seed: int) -> None:
         at_every_change(cluster, kinds.VOLUME_ATTACHMENTS, attachments)
         yard = Yard(cluster, storm)
         await yard.found()
-        await storm.rage(cluster, 30, yard.act, restarts=RESTARTS)
-        await cluster.settle(900)
+        await storm.rage(cluster, 22, yard.act, restarts=RESTARTS)
+        await cluster.settle(600)
         assert broken == []
         await _expect_nodes(cluster)
         await _expect_volumes(cluster)

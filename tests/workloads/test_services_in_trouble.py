@@ -164,7 +164,7 @@ def test_what_is_derived_follows(seed: int) -> None:
             twice.extend(each for each in held.items() if each[1] > 1)
 
         at_every_change(cluster, kinds.SERVICES, check)
-        await storm.rage(cluster, 40, town.act, restarts=RESTARTS)
+        await storm.rage(cluster, 28, town.act, restarts=RESTARTS)
         await cluster.settle(400)
         assert twice == []
         await _expect_endpoints(cluster)
@@ -172,7 +172,7 @@ def test_what_is_derived_follows(seed: int) -> None:
         await _expect_namespaces(cluster)
         await _expect_accounts(cluster)
         assert orphans(cluster) == []
-        await cluster.expect_quiet(120)
+        await cluster.expect_quiet(60)
 
     simulate(scenario, seed, through=storm.client)
 
