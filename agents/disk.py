@@ -76,6 +76,8 @@ class MemoryDisk:
             self._machine = MemoryFiles()
             for path in HOST_DIRECTORIES:
                 self._machine.make_directory(path, parents=True)
+            for path in ("/tmp", "/var/tmp"):
+                self._machine.chmod(path, 0o1777)
         return self._machine
 
     def host(self, path: str) -> tuple[MemoryFiles, str]:

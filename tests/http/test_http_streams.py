@@ -87,6 +87,23 @@ async def test_a_log_is_plain_text(pod: LiveServer, monkeypatch: pytest.MonkeyPa
     assert nodes.opened[0]["timestamps"] is True
 
 
+@pytest.mark.parametrize(
+    ("protocol", "messages"),
+    [
+        ("", [b"one\n", b"two\n"]),
+        ("binary.k8s.io", [b"one\n", b"two\n"]),
+        ("base64.binary.k8s.io", ["b25lCg==", "dHdvCg=="]),
+    ],
+)
+async def test_a_log_over_websocket(
+    pod: LiveServer, monkeypatch: pytest.MonkeyPatch, protocol: str, messages: list[Any]
+) -> None:
+    play(pod, monkeypatch, ScriptedNodes((1, b"one\n", False), (1, b"two\n", False)))
+    session = pod.session(pod.pki.admin.certificate, pod.pki.admin.key)
+    async with session.ws_connect(f"{pod.url}{PATH}/log", protocols=[protocol] if protocol else []) as socket:
+        assert [message.data async for message in socket] == messages
+
+
 async def test_wrong_questions_about_logs(pod: LiveServer) -> None:
     status = (await pod.get(f"{PATH}/log?container=b")).expect(400)
     assert status["message"] == "container b is not valid for pod p"
