@@ -38,6 +38,7 @@ from cluster.server.http.limits import InFlight
 from cluster.server.http.metrics import Metrics
 from cluster.server.http.paths import Target, split, target_of
 from cluster.server.http.resources import Resources
+from cluster.server.http.sending import body_of
 from cluster.server.http.verbs import (
     CONNECT,
     METHODS,
@@ -152,12 +153,10 @@ class Shell:
             headers.extend(warning_headers(exchange.warnings))
         pieces = answer.pieces or (answer.body,)
         if sum(map(len, pieces)) >= exchanges.GZIP_THRESHOLD and _takes_gzip(exchange):
-            body = await self._gzip.pack(pieces)
+            pieces = (await self._gzip.pack(pieces),)
             headers["Content-Encoding"] = "gzip"
             headers["Vary"] = "Accept-Encoding"
-        else:
-            body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        return web.Response(body=body, status=answer.status, headers=headers)
+        return web.Response(body=body_of(pieces, answer.content_type), status=answer.status, headers=headers)
 
     def _crashed(self, exchange: Exchange, bug: Exception) -> Answer:
         self._log.error(
