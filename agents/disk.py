@@ -38,8 +38,8 @@ HOST_DIRECTORIES = (
 
 
 class Disk(Protocol):
-    def volume(self, uid: str, name: str) -> Files:
-        """A pod's own volume; made when first asked for."""
+    def volume(self, uid: str, name: str, *, in_memory: bool = False) -> Files:
+        """A pod's own volume; made when first asked for. `in_memory`: on a file system in memory."""
 
     def persistent(self, volume: str, uid: str) -> Files:
         """By the PersistentVolume's name; for a pod, until that is discarded."""
@@ -60,7 +60,7 @@ class MemoryDisk:
         self._pods: dict[str, dict[str, MemoryDirectory]] = {}
         self._machine: MemoryFiles | None = None
 
-    def volume(self, uid: str, name: str) -> MemoryFiles:
+    def volume(self, uid: str, name: str, *, in_memory: bool = False) -> MemoryFiles:
         volumes = self._pods.setdefault(uid, {})
         if name not in volumes:
             volumes[name] = MemoryDirectory(mode=EMPTY_DIR_MODE)
@@ -105,14 +105,16 @@ class MemoryDisk:
 
 
 class DirectoryDisk:
-    """Below `root`, which is the agent's own; `shared` outlives it."""
+    """Below `root`, which is the agent's own, as is `memory`; `shared` outlives it."""
 
-    def __init__(self, root: Path, shared: Path) -> None:
+    def __init__(self, root: Path, shared: Path, memory: Path) -> None:
         self._root = root
         self._shared = shared
+        self._memory = memory
 
-    def volume(self, uid: str, name: str) -> DirectoryFiles:
-        return _directory(self._root / "pods" / uid / name)
+    def volume(self, uid: str, name: str, *, in_memory: bool = False) -> DirectoryFiles:
+        root = self._memory if in_memory else self._root
+        return _directory(root / "pods" / uid / name)
 
     def persistent(self, volume: str, uid: str) -> DirectoryFiles:
         return _directory(self._shared / volume.replace("/", "_"))
@@ -138,7 +140,8 @@ class DirectoryDisk:
             _check_kind(path, type, found)
 
     def discard(self, uid: str) -> None:
-        shutil.rmtree(self._root / "pods" / uid, ignore_errors=True)
+        for root in (self._root, self._memory):
+            shutil.rmtree(root / "pods" / uid, ignore_errors=True)
 
 
 _TESTS = (

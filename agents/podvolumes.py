@@ -140,7 +140,10 @@ class PodVolumes:
 
     def own_file(self, volume: str, path: str) -> bytes:
         """Of an emptyDir. Raises OSError."""
-        return self._disk.volume(self.pod["metadata"]["uid"], volume).read(path)
+        found = next((v for v in self.pod["spec"].get("volumes", ()) if v["name"] == volume), None)
+        if found is None:
+            raise FileNotFoundError(path)
+        return self._files(found).read(path)
 
     def _files(self, volume: Object) -> Files:
         meta = self.pod["metadata"]
@@ -151,7 +154,8 @@ class PodVolumes:
             return self._persistent(claim["claimName"])
         if "ephemeral" in volume:
             return self._persistent(f"{meta['name']}-{volume['name']}")
-        return self._disk.volume(meta["uid"], volume["name"])
+        in_memory = (volume.get("emptyDir") or {}).get("medium") == "Memory"
+        return self._disk.volume(meta["uid"], volume["name"], in_memory=in_memory)
 
     def _persistent(self, claim: str) -> Files:
         """By the name of the bound volume; by the claim's, where the node was not told of it."""
