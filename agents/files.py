@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-MAX_FILE_BYTES = 16 << 20
+MAX_FILE_BYTES = 64 << 20
 """What one file of an emulated container may hold; beyond it the device is full."""
 MAX_LINKS = 40
 
