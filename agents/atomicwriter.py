@@ -15,10 +15,17 @@ DATA = "..data"
 _NEW = "..data_tmp"
 
 
-def publish(files: Files, contents: Mapping[str, Content], stamp: str) -> bool:
-    """Makes the tree hold exactly these; False where it did already. `stamp` names the new directory."""
+GROUP_READS = 0o440
+"""What a volume that nobody writes to gets for the pod's group."""
+
+
+def publish(files: Files, contents: Mapping[str, Content], stamp: str, group: int | None = None) -> bool:
+    """Makes the tree hold exactly these; False where it did already. `stamp` names the new directory, `group`
+    is to be able to read all."""
     names = files.names("/")
-    if DATA in names and _held(files, f"/{DATA}") == dict(contents):
+    added = GROUP_READS if group is not None else 0
+    wanted = {path: (content.data, content.mode | added) for path, content in contents.items()}
+    if DATA in names and _held(files, f"/{DATA}") == wanted:
         return False
     old = files.stat(f"/{DATA}", follow=False).target if DATA in names else ""
     directory = f"..{stamp}"
@@ -27,7 +34,11 @@ def publish(files: Files, contents: Mapping[str, Content], stamp: str) -> bool:
         head = path.rpartition("/")[0]
         if head:
             files.make_directory(f"/{directory}/{head}", parents=True)
-        files.write(f"/{directory}/{path}", content.data, mode=content.mode)
+        files.write(f"/{directory}/{path}", content.data, mode=content.mode | added)
+        if content.uid or group is not None:
+            files.chown(f"/{directory}/{path}", content.uid, group if group is not None else -1)
+    if group is not None:
+        files.chown("/", -1, group)
     files.link(directory, f"/{_NEW}")
     files.rename(f"/{_NEW}", f"/{DATA}")
     top = {path.partition("/")[0]: None for path in contents}
@@ -42,13 +53,13 @@ def publish(files: Files, contents: Mapping[str, Content], stamp: str) -> bool:
     return True
 
 
-def _held(files: Files, path: str, prefix: str = "") -> dict[str, Content]:
-    found: dict[str, Content] = {}
+def _held(files: Files, path: str, prefix: str = "") -> dict[str, tuple[bytes, int]]:
+    found: dict[str, tuple[bytes, int]] = {}
     for name in files.names(path):
         here = f"{path}/{name}"
         stat = files.stat(here)
         if stat.kind == "directory":
             found.update(_held(files, here, f"{prefix}{name}/"))
         else:
-            found[prefix + name] = Content(files.read(here), stat.mode)
+            found[prefix + name] = (files.read(here), stat.mode)
     return found

@@ -93,8 +93,10 @@ class Profile:
     """Of the image: who its processes are where the pod names nobody; None: not known."""
     shell: bool = False
     """Without command the image runs a shell: args are a command of their own."""
+    entrypoint: tuple[str, ...] = ()
+    """A program of the image that the emulated shell knows; the pod's args, or `command`, follow it."""
     command: tuple[str, ...] = ()
-    """What a shell image runs where the pod names nothing."""
+    """What a shell image, or one with an entrypoint, runs where the pod names nothing."""
     exit: PlannedExit | None = None
     stop_s: float = 0.0
     """From SIGTERM to the exit."""
@@ -361,6 +363,7 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
     "start_error": _failure("StartError"),
     "shell": _flag,
     "user": _integer,
+    "entrypoint": _texts,
     "command": _texts,
     "exit": _exit,
     "stop_s": _number,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-MAX_FILE_BYTES = 16 << 20
+MAX_FILE_BYTES = 64 << 20
 """What one file of an emulated container may hold; beyond it the device is full."""
 MAX_LINKS = 40
 
@@ -58,6 +58,9 @@ class Files(Protocol):
 
     def chmod(self, path: str, mode: int) -> None: ...
 
+    def chown(self, path: str, uid: int, gid: int) -> None:
+        """-1 leaves one as it is."""
+
 
 def exists(files: Files, path: str) -> bool:
     try:
@@ -89,6 +92,8 @@ def _error(code: int, path: str) -> OSError:
 class MemoryFile:
     data: bytes = b""
     mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
 
 
 @dataclass(slots=True)
@@ -100,6 +105,8 @@ class MemoryLink:
 class MemoryDirectory:
     entries: dict[str, MemoryNode] = field(default_factory=dict)
     mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
 
 
 MemoryNode: TypeAlias = MemoryFile | MemoryLink | MemoryDirectory
@@ -166,12 +173,12 @@ class MemoryFiles:
 
     def stat(self, path: str, *, follow: bool = True) -> Stat:
         match self._walk(path, follow=follow)[0]:
-            case MemoryFile(data=data, mode=mode):
-                return Stat(kind="file", mode=mode, size=len(data))
+            case MemoryFile(data=data, mode=mode, uid=uid, gid=gid):
+                return Stat(kind="file", mode=mode, size=len(data), uid=uid, gid=gid)
             case MemoryLink(target=target):
                 return Stat(kind="link", mode=0o777, size=len(target), target=target)
-            case MemoryDirectory(mode=mode):
-                return Stat(kind="directory", mode=mode, size=4096)
+            case MemoryDirectory(mode=mode, uid=uid, gid=gid):
+                return Stat(kind="directory", mode=mode, size=4096, uid=uid, gid=gid)
 
     def make_directory(self, path: str, *, parents: bool = False, mode: int = 0o755) -> None:
         parts = split(path)
@@ -221,6 +228,13 @@ class MemoryFiles:
             raise _error(errno.EROFS, path)
         if not isinstance(node, MemoryLink):
             node.mode = mode
+
+    def chown(self, path: str, uid: int, gid: int) -> None:
+        node, read_only = self._walk(path, follow=True)
+        if read_only:
+            raise _error(errno.EROFS, path)
+        if not isinstance(node, MemoryLink):
+            node.uid, node.gid = uid if uid >= 0 else node.uid, gid if gid >= 0 else node.gid
 
     def _parent(self, path: str) -> tuple[MemoryDirectory, str, bool]:
         parts = split(path)
@@ -326,3 +340,8 @@ class DirectoryFiles:
 
     def chmod(self, path: str, mode: int) -> None:
         self.real(path).chmod(mode)
+
+    def chown(self, path: str, uid: int, gid: int) -> None:
+        """Nothing, where the agent is not root: all its pods' processes are its own user's then."""
+        if os.geteuid() == 0:
+            os.chown(self.real(path), uid, gid)

@@ -20,6 +20,7 @@ class Outbox:
         self._session = ""
         self._sequence = 0
         self._stored = 0
+        self._accepted = 0
         self._current: dict[str, PodReport] = {}
         """The newest status of every pod that is here, and of those whose leaving is not stored."""
         self._dirty: dict[str, PodReport] = {}
@@ -56,13 +57,18 @@ class Outbox:
         """Everything up to here is stored, in this session."""
         return self._stored
 
+    @property
+    def accepted(self) -> int:
+        """Everything up to here has reached the gateway, in this session."""
+        return self._accepted
+
     def missing(self, sequence: int) -> bool:
         """Whether the report with this number is not acknowledged."""
         return bool(self._session) and self._stored < sequence
 
     def begin(self, session: str) -> list[PodStatuses]:
         """The full report that opens a session, followed by the rest where it is too long for one."""
-        self._session, self._sequence, self._stored = session, 0, 0
+        self._session, self._sequence, self._stored, self._accepted = session, 0, 0, 0
         self._dirty = dict(self._current)
         return self.take(full=True)
 
@@ -96,11 +102,12 @@ class Outbox:
             )
         return messages
 
-    def stored(self, session: str, sequence: int) -> None:
-        """The gateway made everything up to `sequence` durable."""
+    def stored(self, session: str, sequence: int, accepted: int = 0) -> None:
+        """The gateway has everything up to `accepted`, and made everything up to `sequence` durable."""
         if session != self._session:
             return
         self._stored = max(self._stored, sequence)
+        self._accepted = max(self._accepted, accepted, sequence)
         for uid in [uid for uid, number in self._leaving.items() if 0 < number <= sequence]:
             del self._leaving[uid]
             self._current.pop(uid, None)

@@ -299,7 +299,9 @@ class PodActor(Actor[PodMessage]):
             text = f"Failed to create pod sandbox: {self._sandbox_problem}"
             self._host.emit(self._view.uid, "Warning", "FailedCreatePodSandBox", text)
             return SandboxFailed(retry_s=FAILED_SANDBOX_RETRY_S)
-        for problem in mount_problems(self._pod, self._host.place(""), self._host.lookup):
+        assert self._volumes is not None
+        problems = mount_problems(self._pod, self._host.place(""), self._host.lookup)
+        for problem in problems or filter(None, (self._volumes.host_path_problem(),)):
             self._host.emit(self._view.uid, "Warning", "FailedMount", problem)
             return SandboxFailed(retry_s=SANDBOX_RETRY_S)
         if self._host_network():
@@ -311,7 +313,6 @@ class PodActor(Actor[PodMessage]):
         if not self._host_network():
             await self._host.network.attach(ip)
         self._view.ip = ip
-        assert self._volumes is not None
         self._volumes.ip = ip
         return SandboxReady(ip=ip)
 

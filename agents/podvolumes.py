@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from agents.atomicwriter import publish
-from agents.disk import Disk
+from agents.disk import Disk, WrongKind
 from agents.environment import ConfigProblem, expand
 from agents.files import Files
 from agents.host import Host
 from agents.runtime import Mount
-from agents.volumes import MountProblem, TokenSpec, contents, made_of_objects, tokens_of
+from agents.volumes import MountProblem, TokenSpec, contents, fs_group, made_of_objects, tokens_of
 from broker.clock import Clock
 from cluster.api.objects import Object
 
@@ -45,6 +45,7 @@ class PodVolumes:
             return
         await self._fetch_tokens()
         self.prepared = True
+        self._give_to_group()
         self.refresh()
 
     async def rotate(self) -> None:
@@ -87,7 +88,8 @@ class PodVolumes:
             except (MountProblem, ConfigProblem):
                 continue
             self._written += 1
-            publish(files, found, f"{self._clock.now():%Y_%m_%d_%H_%M_%S}.{self._written}")
+            stamp = f"{self._clock.now():%Y_%m_%d_%H_%M_%S}.{self._written}"
+            publish(files, found, stamp, fs_group(self.pod))
 
     def mounts(self, container: Object, variables: Mapping[str, str]) -> Sequence[Mount]:
         """Of one container."""
@@ -100,6 +102,8 @@ class PodVolumes:
             part = mount.get("subPath", "")
             if "subPathExpr" in mount:
                 part = expand(mount["subPathExpr"], variables)
+            if "hostPath" in volume:
+                part = "/".join(filter(None, (self._disk.host(volume["hostPath"]["path"])[1], part)))
             found.append(
                 Mount(
                     path=mount["mountPath"],
@@ -110,20 +114,48 @@ class PodVolumes:
             )
         return found
 
+    def host_path_problem(self) -> str:
+        """Where something else is at a hostPath than the volume says, worded as the FailedMount event."""
+        for volume in self.pod["spec"].get("volumes", ()):
+            if "hostPath" in volume:
+                path, type = volume["hostPath"]["path"], volume["hostPath"].get("type") or ""
+                try:
+                    self._disk.claim_host_path(path, type)
+                except WrongKind as wrong:
+                    why = f"hostPath type check failed: {wrong}"
+                    return f'MountVolume.SetUp failed for volume "{volume["name"]}" : {why}'
+        return ""
+
+    def _give_to_group(self) -> None:
+        """Volumes that the pod writes to belong to its group, and so does what is made in them."""
+        group = fs_group(self.pod)
+        if group is None:
+            return
+        for volume in self.pod["spec"].get("volumes", ()):
+            if "hostPath" in volume or made_of_objects(volume):
+                continue
+            files = self._files(volume)
+            files.chown("/", -1, group)
+            files.chmod("/", files.stat("/").mode | 0o2770)
+
     def own_file(self, volume: str, path: str) -> bytes:
         """Of an emptyDir. Raises OSError."""
-        return self._disk.volume(self.pod["metadata"]["uid"], volume).read(path)
+        found = next((v for v in self.pod["spec"].get("volumes", ()) if v["name"] == volume), None)
+        if found is None:
+            raise FileNotFoundError(path)
+        return self._files(found).read(path)
 
     def _files(self, volume: Object) -> Files:
         meta = self.pod["metadata"]
         if "hostPath" in volume:
-            return self._disk.host(volume["hostPath"]["path"])
+            return self._disk.host(volume["hostPath"]["path"])[0]
         claim = volume.get("persistentVolumeClaim")
         if claim is not None:
             return self._persistent(claim["claimName"])
         if "ephemeral" in volume:
             return self._persistent(f"{meta['name']}-{volume['name']}")
-        return self._disk.volume(meta["uid"], volume["name"])
+        in_memory = (volume.get("emptyDir") or {}).get("medium") == "Memory"
+        return self._disk.volume(meta["uid"], volume["name"], in_memory=in_memory)
 
     def _persistent(self, claim: str) -> Files:
         """By the name of the bound volume; by the claim's, where the node was not told of it."""

@@ -1,7 +1,7 @@
 """A node's reports on their way up: statuses and events of one moment together, and told again when lost.
 
-While no session stands they wait: statuses in the outbox, events up to a number. What was sent has to be
-stored in time, else the session is out of step.
+While no session stands they wait: statuses in the outbox, events up to a number. What was sent has to reach
+the gateway in time, else the session is out of step; when it is stored is the store's affair.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FLUSH_S = 0.02
 """How long a status or an event waits for others of the same moment: a pod's start is one packet."""
 ACKNOWLEDGE_S = 10.0
 ACKNOWLEDGE_MAX_S = 120.0
-"""When no report was stored for so long, one was lost: register again. Doubles each time that it comes to
+"""When a report was not accepted for so long, it was lost: register again. Doubles each time that it comes to
 that, until all are stored: a store that is busy is not helped by reports that come again."""
 MAX_WAITING_EVENTS = 500
 """Events kept for the next flush or, while there is none, for the next session; the oldest go first."""
@@ -105,7 +105,7 @@ class Reports:
             self._actor.context.after(self._acknowledge_s, due, key="acknowledge")
 
     def on_stored(self, message: StatusesStored) -> None:
-        self._outbox.stored(message.session, message.sequence)
+        self._outbox.stored(message.session, message.sequence, message.accepted)
         if self._acknowledge_due and not self._outbox.missing(self._outbox.sent):
             self._acknowledge_due = False
             self._acknowledge_s = ACKNOWLEDGE_S
@@ -113,9 +113,9 @@ class Reports:
 
     def on_acknowledge_due(self, message: AcknowledgeDue) -> None:
         self._acknowledge_due = False
-        stuck = self._outbox.missing(message.sequence) and self._outbox.confirmed == message.stored
-        if message.session == self._session and stuck:
-            self._actor.context.log.info("a report was not stored in time", sequence=message.sequence)
+        lost = self._outbox.accepted < message.sequence and self._outbox.confirmed == message.stored
+        if message.session == self._session and self._session and lost:
+            self._actor.context.log.info("a report did not arrive in time", sequence=message.sequence)
             self._acknowledge_s = min(self._acknowledge_s * 2, ACKNOWLEDGE_MAX_S)
             self._out_of_step()
         elif self._outbox.missing(self._outbox.sent):

@@ -35,6 +35,13 @@ class LogLine:
     stream: str
     """stdout | stderr"""
     text: str
+    partial: bool = False
+    """The last one, without a line's end."""
+
+    @property
+    def written(self) -> str:
+        """With its end."""
+        return self.text if self.partial else f"{self.text}\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,7 +132,7 @@ def _chosen(lines: Iterable[LogLine], options: dict[str, Any], now: datetime) ->
 
 def _encoded(line: LogLine, timestamps: bool) -> bytes:
     start = line.time.strftime("%Y-%m-%dT%H:%M:%S.%f000Z ") if timestamps else ""
-    return f"{start}{line.text}\n".encode()
+    return f"{start}{line.written}".encode()
 
 
 # --- exec and attach

@@ -24,6 +24,6 @@ def with_message(exit: Exit, spec: Object, read: Callable[[str], bytes], lines: 
         found = b""
     message = found[:MAX_MESSAGE_BYTES].decode(errors="replace")
     if not message and exit.code and spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
-        text = "".join(f"{line.text}\n" for line in lines[-MAX_LOG_LINES:])
+        text = "".join(line.written for line in lines[-MAX_LOG_LINES:])
         message = text.encode()[-MAX_LOG_BYTES:].decode(errors="replace")
     return replace(exit, message=message) if message else exit

@@ -1,7 +1,7 @@
 """What a pod's ConfigMap, Secret, downward API and projected volumes hold, and what keeps them from being
 made: pure, from the objects that the node was given.
 
-`agents.podvolumes` brings the contents to the containers. Divergence: fsGroup changes no owners.
+`agents.podvolumes` brings the contents to the containers.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class MountProblem(Exception):
 class Content(NamedTuple):
     data: bytes
     mode: int
+    uid: int = 0
 
 
 class TokenSpec(NamedTuple):
@@ -83,7 +84,27 @@ def contents(
             yield from _source(source, pod, place, lookup, mode)
         elif tokens is not None:
             wanted = source["serviceAccountToken"]
-            yield wanted["path"], Content(tokens[_token_spec(wanted)].encode(), mode)
+            yield wanted["path"], _token_content(tokens[_token_spec(wanted)].encode(), mode, pod)
+
+
+def _token_content(data: bytes, mode: int, pod: Object) -> Content:
+    """Only for the pod's group or, where all its containers are one user's, for that user."""
+    if fs_group(pod) is not None:
+        return Content(data, 0o600)
+    spec = pod["spec"]
+    outer = (spec.get("securityContext") or {}).get("runAsUser")
+    users = {
+        (container.get("securityContext") or {}).get("runAsUser", outer)
+        for container in (*spec["containers"], *spec.get("initContainers", ()))
+    }
+    user = users.pop()
+    return Content(data, mode) if users or user is None else Content(data, 0o600, user)
+
+
+def fs_group(pod: Object) -> int | None:
+    """To whom the pod's volumes belong."""
+    group: int | None = (pod["spec"].get("securityContext") or {}).get("fsGroup")
+    return group
 
 
 def _source(

@@ -107,6 +107,7 @@ async def _run(settings: Settings, clock: SystemClock, log: FilteringBoundLogger
         log=log,
     )
     server.pages[PAGES] = plane.page
+    plane.add_metrics(server.metrics)
     await plane.start()
     port = await server.open(settings.bind, settings.port)
     host = "127.0.0.1" if settings.bind in EVERY_ADDRESS else settings.bind

@@ -7,7 +7,9 @@ with the machine's clock, entropy and MQTT, and opens an `ApiServer` (`cluster.s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
@@ -20,7 +22,9 @@ from cluster.api.kinds import NODE_METRICS, POD_METRICS
 from cluster.api.objects import Key, Object
 from cluster.api.registry import Registry
 from cluster.api.resource import Resource
-from cluster.controllers.registry import all_controllers
+from cluster.controllers.registry import Factory, all_controllers
+from cluster.reconcile.loop import Controller
+from cluster.reconcile.queue import WorkQueue
 from cluster.reconcile.world import Background, Sign, World
 from cluster.scheduler.scheduler import Scheduler
 from cluster.server.aggregation.backends import Backends
@@ -35,6 +39,7 @@ from cluster.server.custom.definitions import Definitions
 from cluster.server.extension import Extension
 from cluster.server.flowcontrol import bootstrap_flow_control
 from cluster.server.gateway import Gateway
+from cluster.server.http.metrics import Gauge, Metrics
 from cluster.server.local import LocalClient
 from cluster.server.usage import Usage
 from cluster.server.verbs import Verbs
@@ -156,6 +161,7 @@ class ControlPlane:
         )
         self.system = ActorSystem(clock=clock, chance=chance.fork("actors"), log=log)
         self._running_scheduler: Scheduler | None = None
+        self._queues: dict[str, WorkQueue[Any]] = {}
         self._tasks = Tasks()
 
     def client(self, user: str) -> LocalClient:
@@ -165,6 +171,31 @@ class ControlPlane:
     def _scheduler(self) -> Scheduler:
         self._running_scheduler = Scheduler(self.world, self._settings.scheduler)
         return self._running_scheduler
+
+    def _noted(self, name: str, factory: Factory) -> Factory:
+        """The factory that leaves the controller's queue behind, for `add_metrics`."""
+
+        def make() -> Controller[Any]:
+            made = factory()
+            self._queues[name] = made.queue
+            return made
+
+        return make
+
+    def add_metrics(self, metrics: Metrics) -> None:
+        """The work queues of the controllers, under client-go's names."""
+
+        def of(read: Callable[[WorkQueue[Any]], float]) -> Gauge:
+            return lambda: [((("name", name),), read(queue)) for name, queue in self._queues.items()]
+
+        metrics.gauge("workqueue_depth", "Keys in line.", of(len))
+        metrics.gauge("workqueue_adds_total", "Keys added.", of(lambda queue: queue.added), kind="counter")
+        metrics.gauge(
+            "workqueue_retries_total",
+            "Keys added after a failure.",
+            of(lambda queue: queue.retried),
+            kind="counter",
+        )
 
     def page(self, path: str) -> Object | None:
         """kubemu's own documents, below `PAGES`: `namespaces/<namespace>/pods/<name>/scheduling`."""
@@ -199,7 +230,7 @@ class ControlPlane:
         await self.gateway.start()
         self.system.spawn("informers", lambda: Background(self.world))
         for name, factory in all_controllers(self.world):
-            self.system.spawn(name, factory)
+            self.system.spawn(name, self._noted(name, factory))
         self.system.spawn("scheduler", self._scheduler)
         self._tasks.start("journal-failure", self.store.failed())
         self._tasks.start("gateway-failure", self.gateway.failed())

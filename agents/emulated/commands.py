@@ -10,8 +10,9 @@ import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from agents.emulated import filecommands, netcommands, textcommands
+from agents.emulated import awk, datacommands, filecommands, lookups, netcommands, sockets, textcommands
 from agents.emulated.agnhost import agnhost
+from agents.emulated.agnhost.mounttest import mounttest
 from agents.emulated.syntax import parse
 from agents.emulated.textcommands import Command, options
 from agents.emulated.world import FOREVER_S, Ended, Leave, Run, Sleep, err, out
@@ -204,6 +205,17 @@ def _id(shell: Shell, words: list[str]) -> Run:
     return 0
 
 
+def _nnp(shell: Shell, words: list[str]) -> Run:
+    """The set-user-id program of an image that shows whether privileges can be gained."""
+    yield out(f"Effective uid: {0 if shell.world.escalates else shell.world.user}\n")
+    return 0
+
+
+def _uptime(shell: Shell, words: list[str]) -> Run:
+    yield out(f" {shell.world.now():%H:%M:%S} up 1 day,  0 users,  load average: 0.00, 0.00, 0.00\n")
+    return 0
+
+
 def _called(number: int) -> str:
     return "0(root)" if number == 0 else str(number)
 
@@ -217,7 +229,12 @@ def _whoami(shell: Shell, words: list[str]) -> Run:
 
 
 def _date(shell: Shell, words: list[str]) -> Run:
-    form = next((word[1:] for word in words if word.startswith("+")), "%a %b %e %H:%M:%S UTC %Y")
+    _, rest = options(words, "dDr")
+    wrong = next((word for word in rest if not word.startswith("+")), None)
+    if wrong is not None:
+        yield err(f"date: invalid date '{wrong}'\n")
+        return 1
+    form = next((word[1:] for word in rest), "%a %b %e %H:%M:%S UTC %Y")
     now = shell.world.now()
     form = form.replace("%s", str(int(now.timestamp()))).replace("%N", f"{now.microsecond:06d}000")
     yield out(now.strftime(form) + "\n")
@@ -323,6 +340,10 @@ COMMANDS: dict[str, Command] = {
     **textcommands.COMMANDS,
     **filecommands.COMMANDS,
     **netcommands.COMMANDS,
+    **lookups.COMMANDS,
+    **sockets.COMMANDS,
+    **awk.COMMANDS,
+    **datacommands.COMMANDS,
     ".": _returns(0),
     ":": _returns(0),
     "agnhost": agnhost,
@@ -330,7 +351,6 @@ COMMANDS: dict[str, Command] = {
     "basename": _basename,
     "break": _leaves("break"),
     "cd": _cd,
-    "chown": _returns(0),
     "clear": _returns(0),
     "command": _which,
     "continue": _leaves("continue"),
@@ -347,6 +367,8 @@ COMMANDS: dict[str, Command] = {
     "id": _id,
     "kill": _kill,
     "local": _export,
+    "mounttest": mounttest,
+    "nnp": _nnp,
     "nohup": _runs(0),
     "nproc": _says(lambda shell: "1"),
     "printenv": _printenv,
@@ -368,6 +390,7 @@ COMMANDS: dict[str, Command] = {
     "umask": _returns(0),
     "uname": _uname,
     "unset": _unset,
+    "uptime": _uptime,
     "wait": _returns(0),
     "which": _which,
     "whoami": _whoami,

@@ -14,12 +14,12 @@ from typing import Any
 from agents import http
 from agents.behaviour import Amount, Crash, Profile, TimedAnswer
 from agents.emulated import shell
+from agents.emulated.entrypoints import command_of, mounts_documents, programs_named
 from agents.emulated.execution import EmulatedExecution, Pipe, drive, input_of
 from agents.emulated.log import ContainerLog
 from agents.emulated.rootfs import mount_volumes, world_of
 from agents.emulated.server import Server
 from agents.emulated.world import FOREVER_S, Input, Run, Sleep, Step, World, Write
-from agents.images import repository
 from agents.network import AddressInUse, Network
 from agents.runtime import (
     Answer,
@@ -366,7 +366,7 @@ class EmulatedContainer:
         content as soon as the server is up. Other programs are not there."""
         name = command[0] if command else ""
         server = not self.profile.shell and self.profile.serves != "none"
-        if server and name in _programs_named(self._launch.container):
+        if server and name in programs_named(self._launch.container):
             return _known_program(self.serving)
         raise no_such_program(self.id, name)
 
@@ -466,37 +466,6 @@ class EmulatedContainer:
 
     def follow(self) -> AsyncIterator[LogLine]:
         return self._log.follow()
-
-
-def command_of(launch: Launch, profile: Profile) -> list[str]:
-    """What the small shell is to run as the container's own process; empty: the image's server."""
-    spec = launch.container
-    command, args = list(spec.get("command") or ()), list(spec.get("args") or ())
-    if command:
-        return command + args
-    if profile.shell:
-        return args or list(profile.command)
-    if repository(spec.get("image", "")).rpartition("/")[2] == "agnhost":
-        return ["/agnhost", *(args or ["pause"])]
-    return []
-
-
-def mounts_documents(launch: Launch, profile: Profile) -> bool:
-    """Whether a volume lies at or under what the image serves."""
-    root = profile.document_root
-    paths = (mount["mountPath"].rstrip("/") for mount in launch.container.get("volumeMounts") or ())
-    return bool(root) and any(
-        f"{path}/".startswith(f"{root}/") or f"{root}/".startswith(f"{path}/") for path in paths
-    )
-
-
-def _programs_named(spec: Object) -> list[str]:
-    """What the container's own process, its probes and its hooks run."""
-    hooks = spec.get("lifecycle") or {}
-    actions = [spec.get(f"{kind}Probe") for kind in ("startup", "liveness", "readiness")]
-    actions += [hooks.get("postStart"), hooks.get("preStop")]
-    commands = [((action or {}).get("exec") or {}).get("command") for action in actions]
-    return [command[0] for command in (spec.get("command"), *commands) if command]
 
 
 def _known_program(serving: bool) -> Run:

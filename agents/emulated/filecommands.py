@@ -276,7 +276,7 @@ def mount(shell: Shell, words: list[str]) -> Run:
 
 def test(shell: Shell, words: list[str]) -> Run:
     yield from ()
-    words = words[:-1] if words and words[-1] == "]" else words
+    words = words[:-1] if words and words[-1] in ("]", "]]") else words
     return 0 if _holds(shell, words) else 1
 
 
@@ -423,6 +423,7 @@ def _unpack(shell: Shell, archive: tarfile.TarFile, entry: tarfile.TarInfo) -> G
 
 COMMANDS: dict[str, Command] = {
     "[": test,
+    "[[": test,
     "chmod": chmod,
     "cp": cp,
     "du": du,

@@ -32,15 +32,15 @@ class ContainerLog:
         if rest:
             self._partial[stream] = rest
 
-    def _add(self, stream: str, text: str) -> None:
-        line = LogLine(time=self._now(), stream=stream, text=text)
+    def _add(self, stream: str, text: str, *, partial: bool = False) -> None:
+        line = LogLine(time=self._now(), stream=stream, text=text, partial=partial)
         self._lines.append(line)
         for follower in self._followers:
             follower.put_nowait(line)
 
     def close(self) -> None:
         for stream, rest in list(self._partial.items()):
-            self._add(stream, rest)
+            self._add(stream, rest, partial=True)
         self._partial.clear()
         self._open = False
         for follower in self._followers:

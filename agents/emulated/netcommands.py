@@ -1,4 +1,4 @@
-"""Commands of the small shell that use the pod's network: wget, curl, nc, nslookup, ping.
+"""Commands of the small shell that fetch over the pod's network: wget, curl. And how names are looked up.
 
 Names are looked up in /etc/hosts, then among the cluster's names as the DNS server has them
 (`agents.services.names`), by the rules of the pod's /etc/resolv.conf. The server itself is not asked:
@@ -15,13 +15,12 @@ from urllib.parse import urlsplit
 
 from agents import http
 from agents.emulated.textcommands import Command, options, spaced
-from agents.emulated.world import Ask, Run, World, Write, err, out
+from agents.emulated.world import Ask, Run, World, Write, err, out, seen_from
 
 if TYPE_CHECKING:
     from agents.emulated.shell import Shell
 
 PATIENCE_S = 30.0
-NC_PATIENCE_S = 5.0
 _CURL_VALUES = ("connect-timeout", "max-time", "request", "data", "output", "retry", "write-out", "header")
 
 
@@ -38,7 +37,7 @@ def address_of(world: World, name: str) -> str | None:
     return addresses[0] if addresses else None
 
 
-def look_up(world: World, name: str) -> tuple[str, Sequence[str]]:
+def look_up(world: World, name: str, type: str = "A") -> tuple[str, Sequence[str]]:
     """The full name and its addresses, by the rules of /etc/resolv.conf: search domains, ndots, servers."""
     searches: list[str] = []
     servers: list[str] = []
@@ -61,7 +60,7 @@ def look_up(world: World, name: str) -> tuple[str, Sequence[str]]:
     else:
         candidates.append(name)
     for candidate in candidates:
-        if addresses := world.resolve(candidate, "A"):
+        if addresses := world.resolve(candidate, type):
             return candidate, addresses
     return name, ()
 
@@ -86,7 +85,8 @@ def _fetch(world: World, ip: str, port: int, request: http.Request, timeout_s: f
     async def work() -> http.Response:
         assert world.network is not None
         async with asyncio.timeout(timeout_s):
-            return await http.fetch(world.network, ip, port, request, source_ip=world.place.pod_ip)
+            source = world.place.pod_ip
+            return await http.fetch(world.network, seen_from(world, ip), port, request, source_ip=source)
 
     return Ask(work)
 
@@ -193,72 +193,4 @@ def _show(shell: Shell, given: dict[str, str], response: http.Response) -> Run:
     return 0
 
 
-def nc(shell: Shell, words: list[str]) -> Run:
-    given, rest = options(words, "wip")
-    if len(rest) < 2:
-        yield err("nc: usage: nc [-zv] [-w SECONDS] HOST PORT\n")
-        return 1
-    host, port = rest[0], int(rest[1]) if rest[1].isdigit() else 0
-    ip = address_of(shell.world, host)
-    if ip is None:
-        yield err(f"nc: bad address '{host}'\n")
-        return 1
-    timeout_s = float(given.get("w") or NC_PATIENCE_S)
-    data = b"" if "z" in given else (yield from shell.read_all())
-
-    async def work() -> bytes:
-        assert shell.world.network is not None
-        async with asyncio.timeout(timeout_s):
-            source = shell.world.place.pod_ip
-            reader, writer = await shell.world.network.connect(ip, port, source_ip=source)
-            try:
-                if "z" in given:
-                    return b""
-                writer.write(data)
-                writer.write_eof()
-                return await reader.read(1 << 20)
-            finally:
-                writer.close()
-
-    try:
-        answer: bytes = yield Ask(work)
-    except OSError as error:
-        if "v" in given or "z" not in given:
-            why = "Connection timed out" if isinstance(error, TimeoutError) else error.strerror or str(error)
-            yield err(f"nc: {host} ({ip}:{port}): {why}\n")
-        return 1
-    if "v" in given:
-        yield err(f"{host} ({ip}:{port}) open\n")
-    yield Write("stdout", answer)
-    return 0
-
-
-def nslookup(shell: Shell, words: list[str]) -> Run:
-    _, rest = options(words)
-    name = rest[0] if rest else ""
-    server = shell.world.place.cluster_dns or "127.0.0.1"
-    yield out(f"Server:\t\t{server}\nAddress:\t{server}:53\n\n")
-    try:
-        reverse = ipaddress.ip_address(name).reverse_pointer
-    except ValueError:
-        full, addresses = look_up(shell.world, name)
-        answers = [f"Name:\t{full}\nAddress: {address}\n" for address in addresses]
-    else:
-        answers = [f"{reverse}\tname = {found}\n" for found in shell.world.resolve(reverse, "PTR")]
-    if not answers:
-        yield out(f"** server can't find {name}: NXDOMAIN\n\n")
-        return 1
-    yield out("".join(answers) + "\n")
-    return 0
-
-
-def getent(shell: Shell, words: list[str]) -> Run:
-    name = words[-1] if words else ""
-    ip = address_of(shell.world, name)
-    if ip is None:
-        return 2
-    yield out(f"{ip:<15} {name}\n")
-    return 0
-
-
-COMMANDS: dict[str, Command] = {"curl": curl, "getent": getent, "nc": nc, "nslookup": nslookup, "wget": wget}
+COMMANDS: dict[str, Command] = {"curl": curl, "wget": wget}

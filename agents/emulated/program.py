@@ -16,7 +16,7 @@ from email.utils import format_datetime
 from typing import Any
 
 from agents import http
-from agents.emulated.world import Ask, Run, World, Write, err, out
+from agents.emulated.world import Ask, Run, World, Write, err, out, seen_from
 from agents.network import AddressInUse, DatagramHandler, Datagrams, Listener, StreamHandler
 from broker.supervision import Tasks
 
@@ -165,11 +165,6 @@ class Program:
                 return await answer
         finally:
             await socket.close()
-
-
-def seen_from(world: World, ip: str) -> str:
-    """A pod's own loopback address is its pod address: the machine has one loopback for all."""
-    return world.place.pod_ip if ip == "127.0.0.1" and world.place.pod_ip != world.place.host_ip else ip
 
 
 def served(world: World, start: Callable[[Program], Awaitable[None]]) -> Run:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from errno import ENOTDIR
+
 from agents.emulated.world import HostPort, World
 from agents.etcfiles import etc_files, hostname
-from agents.files import MemoryFiles, exists
+from agents.files import MemoryFile, MemoryFiles, exists
 from agents.network import Network
 from agents.runtime import Launch
 from broker.clock import Clock
@@ -45,6 +47,7 @@ def world_of(launch: Launch, network: Network, clock: Clock) -> World:
     files.make_directory(directory, parents=True)
     limits = (launch.container.get("resources") or {}).get("limits") or {}
     variables = {"PATH": _PATH, "HOSTNAME": hostname(launch.pod), "HOME": "/root" if user == 0 else "/"}
+    security = launch.container.get("securityContext") or {}
     return World(
         environment={**variables, **launch.environment},
         hostname=hostname(launch.pod),
@@ -60,7 +63,14 @@ def world_of(launch: Launch, network: Network, clock: Clock) -> World:
         resolve=launch.resolve,
         host_ports=_host_ports(launch),
         memory_mounts=_memory_mounts(launch.pod, launch.container),
+        escalates=security.get("allowPrivilegeEscalation") is not False,
+        network_admin=_administers(launch.container.get("securityContext") or {}),
     )
+
+
+def _administers(security: Object) -> bool:
+    added = (security.get("capabilities") or {}).get("add") or ()
+    return bool(security.get("privileged")) or "NET_ADMIN" in added or "ALL" in added
 
 
 def _host_ports(launch: Launch) -> list[HostPort]:
@@ -85,17 +95,25 @@ def _memory_mounts(pod: Object, container: Object) -> list[str]:
 
 
 def mount_volumes(world: World, launch: Launch) -> None:
-    """What the pod's volumes hold is from now on seen, as far as it is there."""
+    """What the pod's volumes hold is from now on seen, as far as it is there. Raises RuntimeError."""
     for mount in launch.volumes.mounts():
         files = mount.files
         assert isinstance(files, MemoryFiles)
         if mount.sub_path and not exists(files, mount.sub_path):
             files.make_directory(mount.sub_path, parents=True)
         node = files.node(mount.sub_path or "/")
-        world.files.mount(mount.path, node, read_only=mount.read_only)
+        try:
+            world.files.mount(mount.path, node, read_only=mount.read_only)
+        except OSError as error:
+            why = "cannot create subdirectories in" if error.errno == ENOTDIR else "not a directory:"
+            raise RuntimeError(
+                "failed to create containerd task: failed to create shim task: OCI runtime create failed: "
+                f'error mounting to rootfs at "{mount.path}": {why} "{mount.path}"'
+            ) from error
     path = launch.container.get("terminationMessagePath") or "/dev/termination-log"
     world.files.make_directory(path.rpartition("/")[0] or "/", parents=True)
     if not exists(world.files, path):
-        world.files.write(path, b"", mode=0o666)
+        # a file of its own, which can be written where the root can't
+        world.files.mount(path, MemoryFile(mode=0o666), read_only=False)
     security = launch.container.get("securityContext") or {}
     world.files.root_read_only = bool(security.get("readOnlyRootFilesystem"))

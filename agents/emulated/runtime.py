@@ -9,7 +9,8 @@ from agents import images
 from agents.behaviour import ANNOTATION, BehaviourError, Crash, Library, Profile, overrides_for
 from agents.disk import MemoryDisk
 from agents.emulated import shell
-from agents.emulated.container import EmulatedContainer, command_of, mounts_documents
+from agents.emulated.container import EmulatedContainer
+from agents.emulated.entrypoints import command_of, mounts_documents
 from agents.network import Network
 from agents.runtime import Exit, ImageError, Launch, PulledImage
 from agents.shelf import Shelf

@@ -266,7 +266,7 @@ class Shell(Expansion):
                 self._aim(operator, text, targets)
             except OSError as error:
                 verb = "open" if operator == "<" else "create"
-                yield err(f"sh: can't {verb} {text}: {error.strerror}\n")
+                yield err(f"{self.name}: can't {verb} {text}: {error.strerror}\n")
                 work.close()
                 self.stdin = outer
                 return 1
@@ -284,7 +284,7 @@ class Shell(Expansion):
         except StopIteration as done:
             return int(done.value)
         except OSError as error:
-            yield err(f"sh: write error: {error.strerror}\n")
+            yield err(f"{self.name}: write error: {error.strerror}\n")
             return 1
         finally:
             self.stdin = outer
@@ -325,7 +325,7 @@ class Shell(Expansion):
             return (yield from self._call(self.functions[words[0]], words[1:]))
         name = _name(words[0])
         if name in _SHELLS:
-            return (yield from self._subshell(name, words[1:]))
+            return (yield from self._subshell(words[0], words[1:]))
         found = COMMANDS.get(name)
         if found is not None:
             self.called = words[0]

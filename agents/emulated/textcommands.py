@@ -403,6 +403,19 @@ def base64_(shell: Shell, words: list[str]) -> Run:
     return code
 
 
+def hexdump(shell: Shell, words: list[str]) -> Run:
+    """In the canonical form: place, sixteen bytes, and what of them can be printed."""
+    _, paths = options(words)
+    data, code = yield from inputs(shell, "hexdump", paths)
+    for at in range(0, len(data), 16):
+        piece = data[at : at + 16]
+        halves = " ".join(f"{byte:02x}" for byte in piece[:8]), " ".join(f"{byte:02x}" for byte in piece[8:])
+        shown = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in piece)
+        yield out(f"{at:08x}  {halves[0]:<23}  {halves[1]:<23}  |{shown}|\n")
+    yield out(f"{len(data):08x}\n")
+    return code
+
+
 COMMANDS: dict[str, Command] = {
     "base64": base64_,
     "cat": cat,
@@ -412,6 +425,7 @@ COMMANDS: dict[str, Command] = {
     "fgrep": lambda shell, words: grep(shell, ["-F", *words]),
     "grep": grep,
     "head": head,
+    "hexdump": hexdump,
     "printf": printf,
     "sed": sed,
     "seq": seq,

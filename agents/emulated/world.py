@@ -134,3 +134,12 @@ class World:
     """What the profile does to each HTTP answer of a program: it waits, hangs, or answers instead."""
     memory_mounts: Sequence[str] = ()
     """Where volumes of medium Memory are mounted."""
+    escalates: bool = True
+    """Programs may gain privileges."""
+    network_admin: bool = False
+    """May change links and routes: it is privileged, or has the capability."""
+
+
+def seen_from(world: World, ip: str) -> str:
+    """A pod's own loopback address is its pod address: the machine has one loopback for all."""
+    return world.place.pod_ip if ip == "127.0.0.1" and world.place.pod_ip != world.place.host_ip else ip

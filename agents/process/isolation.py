@@ -1,13 +1,16 @@
-"""How a container's process is set apart from the machine: mount, process and host name namespaces.
+"""How a container's process is set apart from the machine: mount, process, host name and IPC namespaces.
 
 The process sees the machine's own programs under a root of its own: a directory whose entries are links into
-`/.host`, where the machine's root is mounted, with own /etc, /tmp, /run and /var, and the volumes mounted at
-their paths. Everything is undone by the end of the namespace; nothing of the machine is written.
+`/.host`, where the machine's root is mounted to be read, with own /etc, /tmp, /run, /root and /var, and the
+volumes mounted at their paths. Everything is undone by the end of the namespace; nothing of the machine is
+written, but through hostPath volumes and, in privileged containers, devices. Root has the capabilities that a
+runtime gives by default, as the container's security context changes them.
 
 Where the machine grants no namespaces (no root, no user namespaces) processes run directly on it: the same
 directory stands in `KUBEMU_ROOT`, volumes are links in it, and the working directory is inside. That is an
 emulation of a container, not a protection from it. Divergence: the network is the machine's own in any case;
-`KUBEMU_POD_IP` tells the address to listen on. CPU limits are not enforced, users need an agent with root.
+`KUBEMU_POD_IP` tells the address to listen on, and sysctls of the network are not set. Users and capabilities
+need an agent with root. seccomp, AppArmor and SELinux options have no effect.
 """
 
 from __future__ import annotations
@@ -16,17 +19,25 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from agents.files import DirectoryFiles
 from agents.runtime import Mount
+from cluster.api.objects import Object
 
 HOST = ".host"
-_OWN = ("etc", "var", "dev")
-"""Directories made of links, so that single files in them can differ."""
+_OWN = ("etc", "var", "var/cache", "var/lib", "var/log", "dev", "root", "home", "mnt", "opt", "srv")
+"""Directories made of links, so that single files in them can differ and new ones be made."""
+DEFAULT_CAPABILITIES = (
+    "chown", "dac_override", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap", "net_bind_service",
+    "net_raw", "sys_chroot", "mknod", "audit_write", "setfcap",
+)  # fmt: skip
+"""Of root in a container, as containerd grants them."""
+OWN_SYSCTLS = ("kernel.shm_rmid_forced",)
+"""Those that belong to a namespace which containers have for themselves."""
 _EMPTY = {"tmp": 0o1777, "run": 0o755, "proc": 0o555, HOST: 0o755}
 TRIAL_S = 5.0
 
@@ -38,12 +49,15 @@ class Identity:
     user: int = 0
     group: int = 0
     groups: Sequence[int] = ()
+    capabilities: Sequence[str] | None = None
+    """What root in the container can have at most; None: everything."""
+    no_new_privileges: bool = False
 
 
 @cache
 def unsharing() -> tuple[str, ...]:
     """The command that opens the namespaces; empty where the machine does not grant them."""
-    wanted = ("--mount", "--pid", "--uts", "--fork", "--kill-child=KILL")
+    wanted = ("--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child=KILL")
     if shutil.which("unshare") is None or shutil.which("nsenter") is None or shutil.which("setpriv") is None:
         return ()
     user = () if os.geteuid() == 0 else ("--map-root-user",)
@@ -58,8 +72,12 @@ def unsharing() -> tuple[str, ...]:
 class Root:
     """A container's root directory."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, *, read_only: bool = False, sysctls: Mapping[str, str] | None = None
+    ) -> None:
         self.path = path
+        self._read_only = read_only
+        self._sysctls = {name: value for name, value in (sysctls or {}).items() if name in OWN_SYSCTLS}
         self._binds: list[tuple[Path, Path, bool]] = []
 
     def make(self, files: dict[str, str]) -> None:
@@ -72,7 +90,8 @@ class Root:
             (self.path / name).mkdir()
             (self.path / name).chmod(mode)
         for name in _OWN:
-            self._claim(f"/{name}")
+            if Path("/", name).is_dir():
+                self._claim(f"/{name}")
         for path, text in files.items():
             self.write(path, text)
 
@@ -80,6 +99,14 @@ class Root:
         place = self._claim(os.path.dirname(path)) / os.path.basename(path)
         place.unlink(missing_ok=True)
         place.write_text(text)
+        return place
+
+    def write_always(self, path: str) -> Path:
+        """An empty file that the container can write even where its root is read-only."""
+        place = self.write(path, "")
+        place.chmod(0o666)
+        if self._read_only and unsharing():
+            self._binds.append((place, place, False))
         return place
 
     def mount(self, mount: Mount) -> None:
@@ -146,13 +173,19 @@ class Root:
         root = shlex.quote(str(self.path))
         steps = [
             f"hostname {shlex.quote(hostname)} 2>/dev/null || :",
+            f"mount --bind {root} {root}",
             f"mount --rbind / {root}/{HOST}",
+            f"mount -o remount,bind,ro {root}/{HOST} 2>/dev/null || :",
             f"mount -t proc proc {root}/proc 2>/dev/null || mount --rbind /proc {root}/proc",
         ]
+        for name, value in self._sysctls.items():
+            steps.append(f"echo {shlex.quote(value)} > {root}/proc/sys/{name.replace('.', '/')} || :")
         for source, place, read_only in self._binds:
             steps.append(f"mount --bind {shlex.quote(str(source))} {shlex.quote(str(place))}")
             if read_only:
                 steps.append(f"mount -o remount,bind,ro {shlex.quote(str(place))}")
+        if self._read_only:
+            steps.append(f"mount -o remount,bind,ro {root}")
         inner = ["chroot", str(self.path), *_as(identity), *_inside(directory, words, tty)]
         script = "\n".join(["set -e", *steps, f"exec {shlex.join(inner)}"])
         return ["setpriv", "--pdeathsig", "KILL", *unsharing(), "sh", "-c", script]
@@ -164,7 +197,8 @@ class Root:
         if not unsharing():
             return _on_terminal(words, tty)
         user = ["--user", "--preserve-credentials"] if os.geteuid() != 0 else []
-        enter = ["nsenter", "--target", str(pid), *user, "--mount", "--pid", "--uts", "--root", "--wd"]
+        spaces = ["--mount", "--pid", "--uts", "--ipc", "--root", "--wd"]
+        enter = ["nsenter", "--target", str(pid), *user, *spaces]
         return ["setpriv", "--pdeathsig", "KILL", *enter, *_as(identity), *_inside(directory, words, tty)]
 
 
@@ -175,7 +209,37 @@ def _as(identity: Identity) -> list[str]:
         groups = ",".join(map(str, identity.groups))
         extra = ["--groups", groups] if groups else ["--clear-groups"]
         own = ["--reuid", str(identity.user), "--regid", str(identity.group), *extra]
+    if os.geteuid() == 0 and identity.capabilities is not None:
+        known = _known_capabilities()
+        kept = ",".join(f"+{name}" for name in identity.capabilities if name in known)
+        own += ["--inh-caps=-all", f"--bounding-set=-all,{kept}" if kept else "--bounding-set=-all"]
+    if identity.no_new_privileges:
+        own.append("--no-new-privs")
     return ["setpriv", *own, "--pdeathsig", "KILL"]
+
+
+@cache
+def _known_capabilities() -> frozenset[str]:
+    """Of this kernel and this setpriv."""
+    done = subprocess.run(["setpriv", "--list-caps"], capture_output=True, text=True, check=False)
+    return frozenset(done.stdout.split())
+
+
+def capabilities_of(security: Object) -> Sequence[str] | None:
+    """By a container's security context; None for a privileged one."""
+    if security.get("privileged"):
+        return None
+    asked = security.get("capabilities") or {}
+    added = [_plain(name) for name in asked.get("add") or ()]
+    dropped = {_plain(name) for name in asked.get("drop") or ()}
+    if "all" in added:
+        return [name for name in sorted(_known_capabilities()) if name not in dropped]
+    kept = [] if "all" in dropped else [name for name in DEFAULT_CAPABILITIES if name not in dropped]
+    return list(dict.fromkeys((*kept, *added)))
+
+
+def _plain(name: str) -> str:
+    return name.lower().removeprefix("cap_")
 
 
 def _inside(directory: str, words: Sequence[str], tty: bool) -> list[str]:

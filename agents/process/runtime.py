@@ -6,6 +6,7 @@ image's shell where the image is known to be one, else it can't be started.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
@@ -18,7 +19,7 @@ from agents.disk import DirectoryDisk
 from agents.emulated.rootfs import user_of
 from agents.etcfiles import etc_files, hostname
 from agents.process.container import ProcessContainer
-from agents.process.isolation import Identity, Root
+from agents.process.isolation import Identity, Root, capabilities_of
 from agents.runtime import Exit, ImageError, Launch, PulledImage
 from agents.termination import DEFAULT_PATH
 from broker.chance import Chance
@@ -29,6 +30,8 @@ from cluster.api.objects import Object
 NAME = "process"
 IMAGE_BYTES = 1_000_000
 _PREFIX = "kubemu-processes-"
+MEMORY = Path("/dev/shm")
+"""Where Linux keeps files in memory."""
 
 
 class ProcessRuntime:
@@ -45,6 +48,8 @@ class ProcessRuntime:
         self._images: dict[str, None] = {}
         self._volumes = volumes
         self._home: Path | None = None
+        self._memory: Path | None = None
+        """For emptyDirs in memory; None: they are on the disk."""
         self._disk: DirectoryDisk | None = None
         self._containers: dict[str, ProcessContainer] = {}
 
@@ -54,9 +59,14 @@ class ProcessRuntime:
     def disk(self, pod: Object) -> DirectoryDisk:
         if self._disk is None:
             _sweep()
-            self._home = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+            prefix = f"{_PREFIX}{os.getpid()}-"
+            self._home = Path(tempfile.mkdtemp(prefix=prefix))
             self._home.chmod(0o755)
-            self._disk = DirectoryDisk(self._home, self._volumes or self._home / "volumes")
+            if MEMORY.is_dir() and os.access(MEMORY, os.W_OK):
+                self._memory = Path(tempfile.mkdtemp(prefix=prefix, dir=MEMORY))
+                self._memory.chmod(0o755)
+            volumes = self._volumes or self._home / "volumes"
+            self._disk = DirectoryDisk(self._home, volumes, self._memory or self._home)
         return self._disk
 
     def runs_as_root(self, image: str, pod: Object) -> bool:
@@ -86,19 +96,19 @@ class ProcessRuntime:
         identity = f"{NAME}://" + (self._chance.uuid() + self._chance.uuid()).replace("-", "")
         self.disk(launch.pod)
         assert self._home is not None
-        root = Root(self._home / "roots" / identity.rpartition("/")[2])
-        root.make(etc_files(launch.pod, launch.place))
-        for mount in sorted(launch.volumes.mounts(), key=lambda mount: mount.path):
-            root.mount(mount)
-        message = root.write(launch.container.get("terminationMessagePath") or DEFAULT_PATH, "")
-        message.chmod(0o666)
+        security = launch.container.get("securityContext") or {}
+        asked = (launch.pod["spec"].get("securityContext") or {}).get("sysctls") or ()
+        root = Root(
+            self._home / "roots" / identity.rpartition("/")[2],
+            read_only=bool(security.get("readOnlyRootFilesystem")),
+            sysctls={sysctl["name"].replace("/", "."): sysctl["value"] for sysctl in asked},
+        )
+        await asyncio.to_thread(_furnish, root, launch)
         user, group, groups = user_of(launch.pod, launch.container)
-        directory = launch.container.get("workingDir") or "/"
-        root.ensure(directory)
 
         def ended(exit: Exit) -> None:
             self._containers.pop(identity, None)
-            shutil.rmtree(root.path, ignore_errors=True)
+            self._tasks.start(f"remove {identity}", asyncio.to_thread(shutil.rmtree, root.path, True))
             on_exit(exit)
 
         container = ProcessContainer(
@@ -106,7 +116,13 @@ class ProcessRuntime:
             launch,
             root,
             environment=self._environment(launch, root, user),
-            identity=Identity(user=user, group=group, groups=groups),
+            identity=Identity(
+                user=user,
+                group=group,
+                groups=groups,
+                capabilities=capabilities_of(security),
+                no_new_privileges=security.get("allowPrivilegeEscalation") is False,
+            ),
             hostname=hostname(launch.pod),
             clock=self._clock,
             tasks=self._tasks,
@@ -157,13 +173,23 @@ class ProcessRuntime:
         for container in list(self._containers.values()):
             await container.stop(0.0)
         await self._tasks.close()
-        if self._home is not None:
-            shutil.rmtree(self._home, ignore_errors=True)
+        for left in (self._home, self._memory):
+            if left is not None:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _furnish(root: Root, launch: Launch) -> None:
+    """Some hundred links and files: beside the event loop, which has heartbeats to send."""
+    root.make(etc_files(launch.pod, launch.place))
+    for mount in sorted(launch.volumes.mounts(), key=lambda mount: mount.path):
+        root.mount(mount)
+    root.write_always(launch.container.get("terminationMessagePath") or DEFAULT_PATH)
+    root.ensure(launch.container.get("workingDir") or "/")
 
 
 def _sweep() -> None:
     """Removes what agents left that were killed."""
-    for left in sorted(Path(tempfile.gettempdir()).glob(f"{_PREFIX}*")):
+    for left in (*Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"), *MEMORY.glob(f"{_PREFIX}*")):
         pid = left.name.removeprefix(_PREFIX).partition("-")[0]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():
             shutil.rmtree(left, ignore_errors=True)

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from cluster.api.openapi_paths import Operation, Path, paths_of
-from cluster.api.openapi_schemas import META, Schemas, schema_name
+from cluster.api.openapi_roots import root_paths
+from cluster.api.openapi_schemas import Schemas, schema_name
 from cluster.api.registry import Registry
 from cluster.api.resource import Resource
 
@@ -33,6 +34,10 @@ def v3_index(registry: Registry, custom: Custom | None = None) -> dict[str, Any]
         name = f"apis/{group}/{version}" if group else f"api/{version}"
         digest = _digest(_served(registry, group, version), custom or {})
         paths[name] = {"serverRelativeURL": f"/openapi/v3/{name}?hash={digest}"}
+    for name, path in root_paths(registry):
+        if name not in paths:
+            digest = hashlib.sha512(repr((_VERSION, path)).encode()).hexdigest().upper()
+            paths[name] = {"serverRelativeURL": f"/openapi/v3/{name}?hash={digest}"}
     return {"paths": dict(sorted(paths.items()))}
 
 
@@ -53,19 +58,17 @@ def _digest(resources: Iterable[Resource], custom: Custom) -> str:
 
 def v3(registry: Registry, path: str, custom: Custom | None = None) -> dict[str, Any] | None:
     """The document of `api/v1` or `apis/apps/v1`; None where nothing is served."""
+    resources: list[Resource] = []
     match path.split("/"):
         case ["api", version]:
             resources = _served(registry, "", version)
         case ["apis", group, version]:
             resources = _served(registry, group, version)
-        case _:
-            return None
-    if not resources:
+    roots = [root for name, root in root_paths(registry) if name == path]
+    if not resources and not roots:
         return None
     schemas = Schemas("v3", custom)
-    paths = {each.path: _v3_path(each, schemas) for each in _paths(resources, schemas)}
-    for name in ("APIResourceList", "WatchEvent"):
-        schemas.reference(META + name)
+    paths = {each.path: _v3_path(each, schemas) for each in (*roots, *_paths(resources, schemas))}
     return {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": _VERSION},
@@ -102,6 +105,7 @@ def _v3_path(path: Path, schemas: Schemas) -> dict[str, Any]:
 
 def _v3_operation(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     made: dict[str, Any] = {
+        "tags": [operation.tag],
         "operationId": operation.id,
         "parameters": [
             {"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": True}}
@@ -127,6 +131,8 @@ def _v3_answer(name: str, schemas: Schemas) -> dict[str, Any]:
 
 
 def _extensions(operation: Operation) -> dict[str, Any]:
+    if not operation.action:
+        return {}
     return {
         "x-kubernetes-action": operation.action,
         "x-kubernetes-group-version-kind": operation.kind,
@@ -136,7 +142,8 @@ def _extensions(operation: Operation) -> dict[str, Any]:
 def v2(registry: Registry, custom: Custom | None = None) -> dict[str, Any]:
     """At /openapi/v2: one document for everything."""
     schemas = Schemas("v2", custom)
-    paths = {each.path: _v2_path(each, schemas) for each in _paths(registry.all(), schemas)}
+    every = (*(root for _, root in root_paths(registry)), *_paths(registry.all(), schemas))
+    paths = {each.path: _v2_path(each, schemas) for each in every}
     return {
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": _VERSION},
@@ -181,6 +188,7 @@ def _v2_operation(operation: Operation, schemas: Schemas) -> dict[str, Any]:
         "consumes": list(operation.consumes),
         "produces": [*_PRODUCES, *((_STREAM,) if operation.action == "list" else ())],
         "schemes": ["https"],
+        "tags": [operation.tag],
         "operationId": operation.id,
         "parameters": parameters,
         "responses": answers | {"401": {"description": "Unauthorized"}},

@@ -29,10 +29,12 @@ _MESSAGES: Final[dict[str, dict[str, Row]]] = {
     "PathItem": {
         "get": (2, "Operation"), "put": (3, "Operation"), "post": (4, "Operation"), "delete": (5,
         "Operation"),
+        "options": (6, "Operation"), "head": (7, "Operation"),
         "patch": (8, "Operation"), "parameters": (9, "[]Parameter"), "x-": (10, "extension"),
     },
     "Operation": {
-        "description": (3, "string"), "operationId": (5, "string"), "produces": (6, "strings"),
+        "tags": (1, "strings"), "description": (3, "string"), "operationId": (5, "string"),
+        "produces": (6, "strings"),
         "consumes": (7, "strings"), "parameters": (8, "[]Parameter"), "responses": (9, "Responses"),
         "schemes": (10, "strings"), "x-": (13, "extension"),
     },

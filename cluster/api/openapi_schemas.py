@@ -30,6 +30,40 @@ _EXTENSIONS: Final = {
 }
 
 
+_ZEROS: Final = {"string": "", "integer": 0, "number": 0, "boolean": False}
+_CORE: Final = "io.k8s.api.core.v1."
+_DEFAULTS: Final[dict[str, dict[str, Any]]] = {
+    _CORE + "ContainerPort": {"protocol": "TCP"},
+    _CORE + "ServicePort": {"protocol": "TCP"},
+    _CORE + "GRPCAction": {"service": ""},
+    _CORE + "ReplicationControllerSpec": {"replicas": 1, "minReadySeconds": 0},
+    _CORE + "AzureDiskVolumeSource": {
+        "cachingMode": "ReadWrite", "fsType": "ext4", "kind": "Shared", "readOnly": False,
+    },
+    **{
+        _CORE + name: {"name": ""}
+        for name in (
+            "LocalObjectReference", "ConfigMapEnvSource", "ConfigMapKeySelector", "ConfigMapProjection",
+            "ConfigMapVolumeSource", "SecretEnvSource", "SecretKeySelector", "SecretProjection",
+        )
+    },
+    **{
+        _CORE + name: {"keyring": "/etc/ceph/keyring", "pool": "rbd", "user": "admin"}
+        for name in ("RBDPersistentVolumeSource", "RBDVolumeSource")
+    },
+    **{
+        _CORE + name: {"fsType": "xfs", "storageMode": "ThinProvisioned"}
+        for name in ("ScaleIOPersistentVolumeSource", "ScaleIOVolumeSource")
+    },
+    **{
+        _CORE + name: {"iscsiInterface": "default"}
+        for name in ("ISCSIPersistentVolumeSource", "ISCSIVolumeSource")
+    },
+    "io.k8s.api.apps.v1.ReplicaSetSpec": {"replicas": 1, "minReadySeconds": 0},
+}  # fmt: skip
+"""Defaults that the types themselves declare, by type and field: v3 shows them."""
+
+
 class Schemas:
     """The schemas of one document. Grows by what is asked for and what that reaches."""
 
@@ -82,7 +116,7 @@ class Schemas:
     def _schema(self, name: str) -> Schema:
         if name in self._custom:
             custom = dict(self._custom[name])
-            return custom if self._version == "v3" else _in_v2(custom)
+            return custom if self._version == "v3" else _root_in_v2(custom)
         if not _is_known(name):
             return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
         row = facts.raw(name)
@@ -92,7 +126,11 @@ class Schemas:
         if "required" in row:
             made["required"] = list(row["required"])
         if row["fields"]:
-            made["properties"] = {field: self._field(fact) for field, fact in row["fields"].items()}
+            required, declared = row.get("required", ()), _DEFAULTS.get(name, {})
+            made["properties"] = {
+                field: self._field(fact, field in required, declared.get(field))
+                for field, fact in row["fields"].items()
+            }
         if "mapType" in row:
             made["x-kubernetes-map-type"] = row["mapType"]
         if "unions" in row:
@@ -103,21 +141,35 @@ class Schemas:
             ]
         return made
 
-    def _field(self, fact: Mapping[str, Any]) -> Schema:
+    def _field(self, fact: Mapping[str, Any], required: bool, declared: Any) -> Schema:
         made = self._shape(fact)
         extensions = {target: fact[source] for source, target in _EXTENSIONS.items() if source in fact}
-        if "$ref" in made and (extensions or "always" in fact) and self._version == "v3":
-            made = {"allOf": [made]} | ({"default": {}} if "always" in fact else {})
-        return made | extensions
+        if self._version == "v2":
+            return made | extensions
+        is_written = "always" in fact or (required and "dropped" not in fact and "pointer" not in fact)
+        default = declared if declared is not None else self._zero(fact) if is_written else None
+        return _referring(made, default, extensions)
+
+    def _element(self, fact: Mapping[str, Any]) -> Schema:
+        """Of a list or map: there are no pointers, so each has its type's zero value as default."""
+        made = self._shape(fact)
+        return made if self._version == "v2" else _referring(made, self._zero(fact), {})
+
+    def _zero(self, fact: Mapping[str, Any]) -> Any:
+        """What Go has where nothing is given; None for what may be nothing."""
+        if "ref" in fact:
+            is_struct = not _is_known(fact["ref"]) or facts.raw(fact["ref"])["type"] == "struct"
+            return {} if is_struct else None
+        return _ZEROS.get(fact["type"])
 
     def _shape(self, fact: Mapping[str, Any]) -> Schema:
         if "ref" in fact:
             return {"$ref": _PREFIX[self._version] + fact["ref"]}
         match fact["type"]:
             case "list":
-                return {"type": "array", "items": self._shape(fact["items"])}
+                return {"type": "array", "items": self._element(fact["items"])}
             case "map":
-                return {"type": "object", "additionalProperties": self._shape(fact["items"])}
+                return {"type": "object", "additionalProperties": self._element(fact["items"])}
             case "bytes":
                 return {"type": "string", "format": "byte"}
             case "integer" | "number" | "string" | "boolean":
@@ -142,6 +194,15 @@ class Schemas:
         return {}
 
 
+def _referring(made: Schema, default: Any, extensions: Mapping[str, Any]) -> Schema:
+    """A schema with a default and extensions, which may not stand beside a $ref."""
+    if "$ref" in made and (default is not None or extensions):
+        made = {"allOf": [made]}
+    if default is not None:
+        made = made | {"default": default}
+    return {**made, **extensions}
+
+
 def schema_name(resource: Resource) -> str:
     """Of a built-in type its published name; of a custom one the reversed group, as Kubernetes forms it."""
     if resource.schema:
@@ -159,6 +220,15 @@ def _is_known(name: str) -> bool:
 
 _ONLY_V3: Final = frozenset({"allOf", "anyOf", "default", "not", "nullable", "oneOf"})
 _STRUCTURE: Final = frozenset({"items", "properties"})
+
+
+def _root_in_v2(custom: Schema) -> Schema:
+    """A custom kind's. Where unknown fields are allowed at its root, clients hear of no field at all."""
+    if custom.get("x-kubernetes-preserve-unknown-fields"):
+        kept = ("x-kubernetes-group-version-kind",)
+        return {"type": "object", **{name: custom[name] for name in kept if name in custom}}
+    made: Schema = _in_v2(custom)
+    return made
 
 
 def _in_v2(schema: Any) -> Any:

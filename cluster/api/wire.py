@@ -213,6 +213,8 @@ class StatusesStored:
     session: str
     sequence: int
     """Everything up to here is durable."""
+    accepted: int = 0
+    """Everything up to here has come: what is not durable yet is only late."""
 
 
 @message("restart-container")

@@ -45,6 +45,10 @@ class WorkQueue(Generic[K]):
         """Dirty keys that wait for their spacing to pass."""
         self._timers: dict[K, tuple[float, asyncio.TimerHandle]] = {}
         self._getters: deque[asyncio.Future[None]] = deque()
+        self.added = 0
+        """Keys that came into the line, since the start."""
+        self.retried = 0
+        """Keys that were added rate limited, since the start."""
 
     def __len__(self) -> int:
         return len(self._line)
@@ -62,6 +66,7 @@ class WorkQueue(Generic[K]):
                 self._dirty[key] = cause
             return
         self._dirty[key] = cause
+        self.added += 1
         if key not in self._processing:
             self._enter(key)
 
@@ -83,6 +88,7 @@ class WorkQueue(Generic[K]):
         """Adds `key` after its back-off: 5 ms, doubling with each call until `forget`, at most 1000 s."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
+        self.retried += 1
         delay_s = RETRY_MAX_S if failures > 20 else min(RETRY_INITIAL_S * 2.0**failures, RETRY_MAX_S)
         self.add_after(key, delay_s, cause)
 

@@ -16,9 +16,9 @@ from cluster.api.client import ApiClient
 from cluster.api.errors import ApiError
 from cluster.api.kinds import VALIDATING_ADMISSION_POLICIES
 from cluster.server.admission.chain import Chain
-from cluster.server.admission.request import Request, Setting
+from cluster.server.admission.request import Operation, Request, Setting
 from cluster.server.auth.attributes import Authorizer
-from cluster.server.policy.authorizer import AuthorizerValue
+from cluster.server.policy.authorizer import AuthorizerValue, MakeAuthorizer
 from cluster.server.policy.checking import status_of
 from cluster.server.policy.evaluation import BINDINGS, POLICIES, Policies
 from cluster.server.policy.mutation import MUTATING_BINDINGS, MutatingPolicies
@@ -45,8 +45,9 @@ class Extension:
         self._client = client
         self._caller = caller
         self._log = log
-        self._webhooks = Webhooks(setting, caller, log)
-        self._policies = Policies(setting, lambda request: AuthorizerValue(authorizer, request.call.user))
+        make_authorizer: MakeAuthorizer = lambda request: AuthorizerValue(authorizer, request.call.user)  # noqa: E731
+        self._webhooks = Webhooks(setting, caller, make_authorizer, chain.mutate, log)
+        self._policies = Policies(setting, make_authorizer)
         self._mutating_policies = MutatingPolicies(setting, self._policies)
         self._due = asyncio.Event()
         self._tasks = Tasks()
@@ -60,6 +61,7 @@ class Extension:
     async def stop(self) -> None:
         self._unsubscribe()
         await self._tasks.close()
+        await self._webhooks.close()
         await self._caller.close()
 
     async def failed(self) -> None:
@@ -78,10 +80,14 @@ class Extension:
         self._chain.validating_webhooks = self._validate if needed else None
 
     async def _mutate(self, request: Request) -> None:
+        if _is_effect(request):
+            return
         await self._mutating_policies.mutate(request)
         await self._webhooks.mutate(request)
 
     async def _validate(self, request: Request) -> None:
+        if _is_effect(request):
+            return
         await self._policies.validate(request)
         await self._webhooks.validate(request)
 
@@ -99,3 +105,8 @@ class Extension:
                     await self._client.update(VALIDATING_ADMISSION_POLICIES, body, subresource="status")
                 except ApiError as error:
                     self._log.info("policy status not written", policy=entry.key.name, error=error.message)
+
+
+def _is_effect(request: Request) -> bool:
+    """The pod's change that a Binding has: the Binding itself has been asked about."""
+    return request.subresource == "binding" and request.operation is Operation.UPDATE

@@ -70,6 +70,8 @@ class World:
     messages: list[Any] = field(default_factory=list)
     obeys_probes: bool = True
     acknowledges: bool = True
+    stores: bool = True
+    """While it acknowledges, whether it says that reports are durable."""
     sessions: int = 0
     sequence: int = 0
     shared: int = 0
@@ -211,7 +213,12 @@ class World:
                 self.statuses[report.name] = report.status
         if self.acknowledges:
             self.tell(
-                wire.StatusesStored(epoch=message.epoch, session=message.session, sequence=message.sequence)
+                wire.StatusesStored(
+                    epoch=message.epoch,
+                    session=message.session,
+                    sequence=message.sequence if self.stores else 0,
+                    accepted=message.sequence,
+                )
             )
 
     # --- expectations

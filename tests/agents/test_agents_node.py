@@ -327,6 +327,20 @@ def test_lost_reports_are_found_and_told_again() -> None:
     simulate(story)
 
 
+def test_a_store_that_is_slow_loses_no_session() -> None:
+    """Reports that have come are not told again, however long they wait to be durable."""
+
+    async def story(world: World) -> None:
+        await world.expect(lambda: world.sessions == 1)
+        world.stores = False
+        world.want(make_pod())
+        await world.expect_ready()
+        await asyncio.sleep(120)
+        assert world.sessions == 1
+
+    simulate(story)
+
+
 def test_a_frozen_status_of_an_ended_pod_stays() -> None:
     async def story(world: World) -> None:
         pod = make_pod(restartPolicy="Never")

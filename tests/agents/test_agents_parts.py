@@ -20,7 +20,7 @@ from agents.environment import ConfigProblem, Place, environment_of, expanded_co
 from agents.outbox import Outbox
 from agents.probe import ProbeState, Result
 from agents.settings import SettingsError, parse_settings
-from agents.volumes import contents, mount_problems
+from agents.volumes import Content, contents, mount_problems
 from cluster.api.objects import Object
 from cluster.api.wire import Desired, Removed
 
@@ -141,7 +141,7 @@ def test_volumes_become_files() -> None:
         ]
     )
     made = [dict(contents(volume, pod, PLACE, known.lookup, None)) for volume in pod["spec"]["volumes"]]
-    assert made == [{"COLOUR": (b"blue", 0o644)}, {"a/b": (b"secret", 0o644)}]
+    assert made == [{"COLOUR": Content(b"blue", 0o644)}, {"a/b": Content(b"secret", 0o644)}]
     assert mount_problems(pod, PLACE, known.lookup) == []
     assert mount_problems(pod, PLACE, objects(TOKEN).lookup) == [
         'MountVolume.SetUp failed for volume "conf" : configmap "settings" not found'

@@ -51,6 +51,14 @@ def test_a_schema_in_a_definition_may_be_something_simpler(encoded: bytes, schem
     assert definition["spec"]["versions"] == [{"name": "v1", "schema": {"openAPIV3Schema": schema}}]
 
 
+def test_years_have_four_digits() -> None:
+    """Go clients send moments near the zero time."""
+    two_seconds_in = field(1, -62135596798 & (1 << 64) - 1)
+    body = envelope("coordination.k8s.io/v1", "Lease", field(2, field(4, two_seconds_in)))
+    lease = protobuf.object_of(body, Registry())
+    assert lease["spec"] == {"renewTime": "0001-01-01T00:00:02.000000Z"}
+
+
 def test_kinds_without_numbers_have_no_form() -> None:
     assert protobuf.has_form(kinds.PODS)
     assert not protobuf.has_form(kinds.API_SERVICES)

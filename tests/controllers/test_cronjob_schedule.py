@@ -1,4 +1,4 @@
-"""Schedules as a table, and a week of a CronJob on virtual time."""
+"""Schedules as a table, and a week of CronJobs on virtual time."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cluster.api import kinds
 from cluster.api.objects import Object
 from cluster.controllers.cronjob.due import due
 from cluster.controllers.cronjob.schedule import ScheduleError, parse
+from cluster.reconcile.pods import moment
 
 
 def at(text: str) -> datetime:
@@ -74,15 +75,44 @@ def test_a_deadline_narrows_what_is_due() -> None:
     assert found.at is None
 
 
-def test_a_week_of_daily_jobs_keeps_its_history_short() -> None:
+def test_a_week_of_cron_jobs_passes_in_seconds() -> None:
+    """Three schedules, 1 January 2026 (a Thursday) to the 8th: each start once and at its minute, in the
+    schedule's own time zone; histories stay short."""
+    week = {
+        "often": ("0 */2 * * *", "", 83),
+        "daily": ("30 4 * * *", "Asia/Tokyo", 7),
+        "office": ("0 9 * * 1-5", "America/New_York", 5),
+    }
+
     async def scenario(cluster: Cluster) -> None:
         cluster.finish = lambda pod: {"phase": "Succeeded"}
-        await cluster.create(kinds.CRON_JOBS, cron_job(schedule="0 4 * * *"))
-        await cluster.settle(7 * 86_400)
-        found = await cluster.get(kinds.CRON_JOBS, "tick")
-        assert found["status"]["lastScheduleTime"] == "2026-01-07T04:00:00Z"
-        assert len(await cluster.list(kinds.JOBS)) == 3
-        assert len(await cluster.pods()) == 3
+        started: dict[str, dict[str, int]] = {name: {} for name in week}
+
+        def count(batch: object) -> None:
+            for entry in cluster.store.list("jobs.batch"):
+                meta = entry.object["metadata"]
+                times = started[meta["ownerReferences"][0]["name"]]
+                if meta["name"] not in seen:
+                    seen[meta["name"]] = None
+                    at = meta["annotations"]["batch.kubernetes.io/cronjob-scheduled-timestamp"]
+                    times[at] = times.get(at, 0) + 1
+
+        seen: dict[str, None] = {}
+        cluster.store.subscribe(count)
+        for name, (schedule, zone, _) in week.items():
+            body = cron_job(schedule=schedule, **({"timeZone": zone} if zone else {}))
+            body["metadata"]["name"] = name
+            await cluster.create(kinds.CRON_JOBS, body)
+        await cluster.settle(7 * 86_400 - 10)
+        for name, (_, _, expected) in week.items():
+            assert len(started[name]) == expected, (name, started[name])
+            assert set(started[name].values()) == {1}
+            found = await cluster.get(kinds.CRON_JOBS, name)
+            assert moment(found["status"]["lastScheduleTime"]) == max(
+                map(datetime.fromisoformat, started[name])
+            )
+        assert len(await cluster.list(kinds.JOBS)) == 9
+        assert len(await cluster.pods()) == 9
 
     simulate(scenario)
 

@@ -161,6 +161,18 @@ async def test_names_belong_to_who_came_first(server: LiveServer) -> None:
     assert (await server.get("/apis/stable.example.com/v1/namespaces/default/others")).status == 404
 
 
+async def test_openapi_v2_tells_no_field_of_a_kind_that_allows_any(server: LiveServer) -> None:
+    """Clients would take those it told for all there are."""
+    body = definition()
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    body["spec"]["versions"][0]["schema"] = {"openAPIV3Schema": schema}
+    body["spec"]["versions"][0].pop("additionalPrinterColumns", None)
+    body["spec"]["versions"][0].pop("subresources", None)
+    await define(server, body)
+    shown = (await server.get("/openapi/v2")).expect(200)["definitions"]["com.example.stable.v1.CronTab"]
+    assert sorted(shown) == ["type", "x-kubernetes-group-version-kind"]
+
+
 async def test_openapi_shows_the_kind_in_both_versions(server: LiveServer) -> None:
     """v3 as it was defined; v2 without what it can't say, and nothing of what may be null or unknown."""
     body = definition()

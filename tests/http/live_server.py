@@ -154,6 +154,7 @@ async def live_server(folder: Path) -> AsyncIterator[LiveServer]:
         chance=chance,
         log=log,
     )
+    plane.add_metrics(server.metrics)
     await plane.start()
     live = LiveServer(plane, server, pki, await server.open("127.0.0.1", 0), folder)
     try:

@@ -102,6 +102,35 @@ async def test_big_answers_are_compressed_for_those_who_ask(live: LiveServer) ->
     assert orjson.loads(gzip.decompress(packed))["kind"] == "ConfigMapList"
 
 
+async def test_long_answers_come_whole_and_the_connection_goes_on(live: LiveServer) -> None:
+    """A megabyte in chunks, its length told before; several requests on one connection."""
+    for number in range(5):
+        await live.create(kinds.CONFIG_MAPS, config_map(f"long-{number}", x="x" * 200_000))
+    session = live.session(live.pki.admin.certificate, live.pki.admin.key, unpack=False)
+    for _ in range(3):
+        async with session.get(
+            f"{live.url}{CONFIG_MAPS}", headers={"Accept-Encoding": "identity"}
+        ) as response:
+            text = await response.read()
+        assert response.headers["Content-Length"] == str(len(text))
+        assert "Content-Encoding" not in response.headers
+        names = [item["metadata"]["name"] for item in orjson.loads(text)["items"]]
+        assert [name for name in names if name.startswith("long-")] == [f"long-{n}" for n in range(5)]
+
+
+async def test_a_client_that_leaves_in_the_middle_of_an_answer_harms_nothing(live: LiveServer) -> None:
+    for number in range(20):
+        await live.create(kinds.CONFIG_MAPS, config_map(f"long-{number}", x="x" * 500_000))
+    session = live.session(live.pki.admin.certificate, live.pki.admin.key, unpack=False)
+    for _ in range(3):
+        async with session.get(
+            f"{live.url}{CONFIG_MAPS}", headers={"Accept-Encoding": "identity"}
+        ) as response:
+            await response.content.readexactly(1000)
+            response.close()
+    assert len((await live.get(CONFIG_MAPS)).expect(200)["items"]) >= 20
+
+
 async def test_health_version_and_metrics(live: LiveServer) -> None:
     assert (await live.get("/readyz", token="")).text == b"ok"
     assert b"[+]ping ok" in (await live.get("/livez?verbose")).text
@@ -109,7 +138,7 @@ async def test_health_version_and_metrics(live: LiveServer) -> None:
     assert (await live.get("/healthz/ping")).text == b"ok"
     assert (await live.get("/version")).expect(200)["gitVersion"].startswith("v1.37.")
     metrics = (await live.get("/metrics")).text.decode()
-    assert 'apiserver_request_total{verb="GET"' in metrics
+    assert 'apiserver_request_total{component="apiserver",verb="GET"' in metrics
     assert 'apiserver_storage_objects{resource="namespaces"}' in metrics
 
 

@@ -87,6 +87,23 @@ async def test_a_log_is_plain_text(pod: LiveServer, monkeypatch: pytest.MonkeyPa
     assert nodes.opened[0]["timestamps"] is True
 
 
+@pytest.mark.parametrize(
+    ("protocol", "messages"),
+    [
+        ("", [b"one\n", b"two\n"]),
+        ("binary.k8s.io", [b"one\n", b"two\n"]),
+        ("base64.binary.k8s.io", ["b25lCg==", "dHdvCg=="]),
+    ],
+)
+async def test_a_log_over_websocket(
+    pod: LiveServer, monkeypatch: pytest.MonkeyPatch, protocol: str, messages: list[Any]
+) -> None:
+    play(pod, monkeypatch, ScriptedNodes((1, b"one\n", False), (1, b"two\n", False)))
+    session = pod.session(pod.pki.admin.certificate, pod.pki.admin.key)
+    async with session.ws_connect(f"{pod.url}{PATH}/log", protocols=[protocol] if protocol else []) as socket:
+        assert [message.data async for message in socket] == messages
+
+
 async def test_wrong_questions_about_logs(pod: LiveServer) -> None:
     status = (await pod.get(f"{PATH}/log?container=b")).expect(400)
     assert status["message"] == "container b is not valid for pod p"
@@ -111,6 +128,31 @@ async def test_a_command_over_websocket(
     assert messages[3][0] == 3
     assert orjson.loads(messages[3][1:]) == {"metadata": {}, "status": "Success"}
     assert nodes.opened[0]["command"] == ["ls", "-l"]
+
+
+@pytest.mark.parametrize("protocol", ["channel.k8s.io", ""])
+async def test_the_first_version_tells_of_failures_only(
+    pod: LiveServer, monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    """In plain text; a success is just the end. Who names no version gets this one."""
+    failure = orjson.dumps({"status": "Failure", "message": "command terminated"})
+    session = pod.session(pod.pki.admin.certificate, pod.pki.admin.key)
+    url = f"{pod.url}{PATH}/exec?command=ls&stdout=true"
+    for told, last in (((1, b"out", False), b"\x01out"), ((3, failure, False), b"\x03command terminated")):
+        play(pod, monkeypatch, ScriptedNodes(told))
+        async with session.ws_connect(url, protocols=[protocol] if protocol else []) as socket:
+            assert [message.data async for message in socket] == [b"\x01", last]
+
+
+async def test_the_text_form_of_the_first_version_is_base64(
+    pod: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play(pod, monkeypatch, ScriptedNodes(echo=True))
+    session = pod.session(pod.pki.admin.certificate, pod.pki.admin.key)
+    url = f"{pod.url}{PATH}/exec?command=cat&stdout=true&stdin=true"
+    async with session.ws_connect(url, protocols=["base64.channel.k8s.io"]) as socket:
+        await socket.send_str("0aGVsbG8=")
+        assert [(await socket.receive()).data for _ in range(2)] == ["1", "1aGVsbG8="]
 
 
 async def test_stdin_goes_in_and_its_end_too(pod: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,69 +7,21 @@ written any more.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from controlled_cluster import Cluster, deployment, simulate
-from faulty_client import FaultyClient, Trouble
 from staged_nodes import add_nodes, claim, pod, storage_class
+from storms import Storm, at_every_change
 from workload_kinds import DAEMON_SET, JOB, STATEFUL_SET
 
-from broker.chance import Chance
 from cluster.api import kinds
-from cluster.api.client import ApiClient
-from cluster.api.errors import Conflict, NotFound
 from cluster.api.objects import Object, condition_of, controller_of
 from cluster.reconcile.pods import is_active, is_ready
 from cluster.scheduler.configuration import DEFAULT
 
 SEEDS = range(4)
 SCHEDULED_AT = "batch.kubernetes.io/cronjob-scheduled-timestamp"
-
-
-class Storm:
-    """One run: the trouble and the chance that drives it."""
-
-    def __init__(self, seed: int) -> None:
-        self.chance = Chance(seed).fork("storm")
-        self.trouble = Trouble(self.chance.fork("trouble"))
-
-    def client(self, inner: ApiClient, chance: Chance) -> ApiClient:
-        return FaultyClient(inner, self.trouble)
-
-    async def rage(self, cluster: Cluster, rounds: int, act: Callable[[int], Any]) -> None:
-        """`act(number)` at random moments, and pods killed in between; then calm."""
-        cluster.ready_after_s = self.chance.uniform(0.1, 3)
-        cluster.gone_after_s = self.chance.uniform(0.1, 3)
-        self.trouble.share, self.trouble.lateness_s = 0.2, self.chance.uniform(0, 0.3)
-        for number in range(rounds):
-            await cluster.settle(self.chance.uniform(0, 3))
-            if self.chance.below(3) == 0:
-                await self.kill_one(cluster)
-            else:
-                await act(number)
-        self.trouble.share = self.trouble.lateness_s = 0.0
-
-    async def kill_one(self, cluster: Cluster) -> None:
-        pods = await cluster.pods()
-        if not pods:
-            return
-        name = self.chance.choice(pods)["metadata"]["name"]
-        grace = self.chance.choice([None, 0])
-        try:
-            await cluster.client.delete(kinds.PODS, name, namespace="default", grace_period_s=grace)
-        except (NotFound, Conflict):
-            return
-
-
-def at_every_change(cluster: Cluster, check: Callable[[list[Object]], None]) -> None:
-    """`check` sees the pods of the API itself, not of a stale cache."""
-
-    def changed(batch: object) -> None:
-        check([entry.object for entry in cluster.store.list("pods")])
-
-    cluster.store.subscribe(changed)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -88,7 +40,7 @@ def test_a_jobs_completions_are_counted_once(seed: int) -> None:
                 if phase in ("Succeeded", "Failed"):
                     ended[each["metadata"]["uid"]] = phase
 
-        at_every_change(cluster, check)
+        at_every_change(cluster, kinds.PODS, check)
         spec = {"completions": 12, "parallelism": 4, "backoffLimit": 10_000}
         indexed = spec | {"completionMode": "Indexed"}
         await cluster.create(kinds.JOBS, _job("plain", **spec))
@@ -97,7 +49,7 @@ def test_a_jobs_completions_are_counted_once(seed: int) -> None:
         async def nothing(number: int) -> None:
             return
 
-        await storm.rage(cluster, 20, nothing)
+        await storm.rage(cluster, 20, nothing, restarts=1)
         await cluster.settle(20_000)
         plain = (await cluster.get(kinds.JOBS, "plain"))["status"]
         assert plain["succeeded"] == 12
@@ -134,7 +86,7 @@ def test_no_node_has_two_daemon_pods_and_no_ordinal_two_pods(seed: int) -> None:
             )
             excess["most"] = max(excess["most"], *places.values(), 0)
 
-        at_every_change(cluster, check)
+        at_every_change(cluster, kinds.PODS, check)
         await cluster.create(kinds.DAEMON_SETS, DAEMON_SET.body("agent", labels={"app": "agent"}))
         claims = {
             "metadata": {"name": "data"},
@@ -153,7 +105,7 @@ def test_no_node_has_two_daemon_pods_and_no_ordinal_two_pods(seed: int) -> None:
                 replicas = {"spec": {"replicas": 1 + storm.chance.below(4)}}
                 await cluster.merge(kinds.STATEFUL_SETS, "db", replicas)
 
-        await storm.rage(cluster, 25, act)
+        await storm.rage(cluster, 25, act, restarts=1)
         await cluster.settle(1500)
         pods = await cluster.pods()
         daemons = [p for p in pods if p["metadata"]["labels"]["app"] == "agent"]
@@ -190,7 +142,7 @@ def test_a_deployment_stays_within_its_bounds(seed: int) -> None:
         def check(pods: list[Object]) -> None:
             least["ready"] = min(least["ready"], sum(is_ready(p) and is_active(p) for p in pods))
 
-        at_every_change(cluster, check)
+        at_every_change(cluster, kinds.PODS, check)
 
         async def act(number: int) -> None:
             await cluster.merge(kinds.DEPLOYMENTS, "web", {
@@ -198,7 +150,7 @@ def test_a_deployment_stays_within_its_bounds(seed: int) -> None:
             })  # fmt: skip
 
         storm.kill_one = _nobody  # type: ignore[method-assign]
-        await storm.rage(cluster, 15, act)
+        await storm.rage(cluster, 15, act, restarts=1)
         await cluster.settle(300)
         assert least["ready"] >= 6
         pods = await cluster.pods()
@@ -286,7 +238,7 @@ def test_no_volume_has_two_claims_and_none_is_left_over(seed: int) -> None:
             if storm.chance.below(3) == 0:
                 await cluster.client.delete(kinds.PERSISTENT_VOLUME_CLAIMS, name, namespace="default")
 
-        await storm.rage(cluster, 25, act)
+        await storm.rage(cluster, 25, act, restarts=1)
         await cluster.settle(1500)
         claims = await cluster.list(kinds.PERSISTENT_VOLUME_CLAIMS)
         volumes = await cluster.list(kinds.PERSISTENT_VOLUMES, namespace="")

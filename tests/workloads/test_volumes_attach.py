@@ -183,16 +183,18 @@ def test_the_scheduler_counts_what_a_node_may_attach() -> None:
     async def scenario(cluster: Cluster) -> None:
         names = await add_nodes(cluster, 2)
         await cluster.settle(2)
-        limited = {"name": DRIVER, "nodeID": "n", "topologyKeys": [], "allocatable": {"count": 1}}
+        limited = {"name": "d", "nodeID": "n", "topologyKeys": [], "allocatable": {"count": 1}}
         for name in names:
-            await cluster.merge(kinds.CSI_NODES, name, {"spec": {"drivers": [limited]}})
-        body = storage_class(
-            "attached", default=True, parameters={"csi": "true"}, volumeBindingMode="Immediate"
-        )
-        await cluster.create(kinds.STORAGE_CLASSES, body)
+            present = (await cluster.get(kinds.CSI_NODES, name))["spec"]["drivers"]
+            await cluster.merge(kinds.CSI_NODES, name, {"spec": {"drivers": [*present, limited]}})
         for number in range(3):
-            await cluster.create(kinds.PERSISTENT_VOLUME_CLAIMS, claim(f"data-{number}"))
-        await cluster.settle(2)
+            source = {"driver": "d", "volumeHandle": f"h-{number}"}
+            made = _csi(f"v-{number}")
+            made["spec"]["csi"] = source
+            await cluster.create(kinds.PERSISTENT_VOLUMES, made)
+            wanted = claim(f"data-{number}", storageClassName="", volumeName=f"v-{number}")
+            await cluster.create(kinds.PERSISTENT_VOLUME_CLAIMS, wanted)
+        await cluster.settle(5)
         for number in range(3):
             await cluster.create(kinds.PODS, pod(f"p-{number}", claims=(f"data-{number}",)))
         await cluster.settle(5)

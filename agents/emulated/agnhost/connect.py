@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from agents.emulated.netcommands import address_of
-from agents.emulated.program import seconds_of, seen_from
+from agents.emulated.program import seconds_of
 from agents.emulated.textcommands import options, spaced
-from agents.emulated.world import Ask, Run, err
+from agents.emulated.world import Ask, Run, err, seen_from
 
 if TYPE_CHECKING:
     from agents.emulated.shell import Shell

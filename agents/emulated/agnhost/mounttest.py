@@ -44,8 +44,8 @@ def _look(shell: Shell, name: str, path: str) -> Run:
             case "file_perm":
                 yield out(f'perms of file "{path}": {mode_text("file", files.stat(path).mode)}\n')
             case "file_owner":
-                files.stat(path)
-                yield out(f'owner UID of "{path}": 0\nowner GID of "{path}": 0\n')
+                stat = files.stat(path)
+                yield out(f'owner UID of "{path}": {stat.uid}\nowner GID of "{path}": {stat.gid}\n')
             case "fs_type":
                 files.stat(path)
                 kind = "tmpfs" if path in shell.world.memory_mounts else "61267"

@@ -124,6 +124,12 @@ def controller(world: World) -> Controller[Item]:
                 if claim is not None and claim["spec"].get("volumeName"):
                     queue.add(Item("volume", claim["spec"]["volumeName"]), cause)
 
+    def on_claim(old: Object | None, new: Object | None, cause: str) -> None:
+        names = [claim["spec"].get("volumeName") for claim in (old, new) if claim is not None]
+        if len(names) == 1 or names[0] != names[1]:
+            for name in filter(None, names):
+                queue.add(Item("volume", name), cause)
+
     def on_volume(old: Object | None, new: Object | None, cause: str) -> None:
         if "csi" in (new or old or {})["spec"]:
             queue.add(Item("volume", (new or old or {})["metadata"]["name"]), cause)
@@ -136,8 +142,13 @@ def controller(world: World) -> Controller[Item]:
         for name in _volume_names(found):
             queue.add(Item("volume", name), cause)
 
-    watches = [(volumes, on_volume), (attached, on_attachment), (of(kinds.PODS), on_pod)]
-    needs = [claims, of(kinds.CSI_DRIVERS), of(kinds.NODES)]
+    watches = [
+        (claims, on_claim),
+        (volumes, on_volume),
+        (attached, on_attachment),
+        (of(kinds.PODS), on_pod),
+    ]
+    needs = [of(kinds.CSI_DRIVERS), of(kinds.NODES)]
     reconciler = Attachments(world, queue)
     return Controller(reconciler, queue, watches=watches, needs=needs, workers=2)
 

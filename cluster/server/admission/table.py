@@ -13,6 +13,7 @@ from cluster.server.admission.completion import (
 )
 from cluster.server.admission.limit_ranges import check_limits, set_limits
 from cluster.server.admission.namespace_lifecycle import check_namespace, protect_namespace
+from cluster.server.admission.node_restriction import check_node
 from cluster.server.admission.pod_security import check_pod_security
 from cluster.server.admission.priority import check_single_default, set_priority
 from cluster.server.admission.request import Operation
@@ -60,10 +61,14 @@ MUTATING: tuple[Step, ...] = (
 VALIDATING: tuple[Step, ...] = (
     _step("NamespaceLifecycle", protect_namespace, (_DELETE,), ("namespaces",)),
     _step("LimitRanger", check_limits, _MAKES, (*_PODS, *_CLAIMS)),
+    _step(
+        "NodeRestriction", check_node, (*_WRITES, _DELETE),
+        ("nodes", "pods", "leases.coordination.k8s.io", "csinodes.storage.k8s.io"), ("*",),
+    ),
     _step("PodSecurity", check_pod_security, _WRITES, _WITH_TEMPLATE, ("", "ephemeralcontainers")),
     _step("Priority", check_single_default, _WRITES, _CLASSES),
     _step("PersistentVolumeClaimResize", check_resize, (_UPDATE,), _CLAIMS),
     _step("RuntimeClass", check_runtime_class, _MAKES, _PODS),
     _step("ResourceQuota", check_quota, _MAKES),
     _step("ResourceQuota", check_quota, (_UPDATE,), ("services", *_CLAIMS)),
-)
+)  # fmt: skip

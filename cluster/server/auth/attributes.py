@@ -28,6 +28,8 @@ class Attributes:
     namespace: str = ""
     name: str = ""
     path: str = ""
+    field_selector: str = ""
+    """Of a list or watch, as sent."""
 
     @property
     def combined(self) -> str:

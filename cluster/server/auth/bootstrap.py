@@ -1,7 +1,8 @@
 """Makes the default roles and bindings (`policy`) at the start, and completes the ones that are there.
 
-As Kubernetes does for objects with the autoupdate annotation: missing rules and subjects are added, what an
-administrator added stays, and annotating an object with "false" leaves it alone. Aggregated roles get their
+As Kubernetes does: missing rules, subjects, labels and annotations are added, what an administrator added
+stays, a binding that was led to another role is made anew, and annotating an object with
+rbac.authorization.kubernetes.io/autoupdate: "false" leaves it alone. Aggregated roles get their
 rules here at once, so that they work before the aggregation controller has looked at them.
 """
 
@@ -40,6 +41,12 @@ async def bootstrap_policy(client: ApiClient, store: Store) -> None:
         meta = wanted["metadata"]
         entry = store.get(resource.qualified, Key(meta.get("namespace", ""), meta["name"]))
         if entry is None:
+            await client.create(resource, wanted, namespace=meta.get("namespace", ""))
+            continue
+        if _is_protected(entry.object):
+            continue
+        if entry.object.get("roleRef") != wanted.get("roleRef"):  # which can't be changed
+            await client.delete(resource, meta["name"], namespace=meta.get("namespace", ""))
             await client.create(resource, wanted, namespace=meta.get("namespace", ""))
             continue
         completed = _completed(entry.object, wanted)
@@ -132,20 +139,33 @@ def _head(kind: str, name: str, namespace: str, labels: dict[str, str]) -> Objec
     return {"apiVersion": f"{GROUP}/v1", "kind": kind, "metadata": metadata}
 
 
+def _is_protected(found: Object) -> bool:
+    return (found["metadata"].get("annotations") or {}).get(AUTOUPDATE) == "false"
+
+
 def _completed(found: Object, wanted: Object) -> Object | None:
-    """`found` with what it lacks; None if it lacks nothing or is not to be touched."""
-    if (found["metadata"].get("annotations") or {}).get(AUTOUPDATE) != "true":
-        return None
+    """`found` with what it lacks; None if it lacks nothing."""
     additions: Object = {}
     if "rules" in wanted and "aggregationRule" not in wanted:
         lacking = missing(compiled(found.get("rules")), wanted["rules"])
         if lacking:
             additions["rules"] = [*(found.get("rules") or ()), *lacking]
+    if "aggregationRule" in wanted and "aggregationRule" not in found:
+        additions["aggregationRule"] = wanted["aggregationRule"]
     known = [_identity(subject) for subject in found.get("subjects") or ()]
     lacking_subjects = [s for s in wanted.get("subjects") or () if _identity(s) not in known]
     if lacking_subjects:
         additions["subjects"] = [*(found.get("subjects") or ()), *lacking_subjects]
+    metadata = _with_marks(found["metadata"], wanted["metadata"])
+    if metadata != found["metadata"]:
+        additions["metadata"] = metadata
     return {**found, **additions} if additions else None
+
+
+def _with_marks(found: Object, wanted: Object) -> Object:
+    """The metadata with the labels and annotations that a default object has; those set otherwise stay."""
+    marks = {name: {**wanted[name], **(found.get(name) or {})} for name in ("labels", "annotations")}
+    return {**found, **marks}
 
 
 def _identity(subject: Object) -> tuple[str, str, str]:

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from broker.chance import Chance
 from broker.clock import Clock
 from cluster.api.objects import Key, Object
+from cluster.server.admission.node_restriction import check_token
 from cluster.server.auth.attributes import Attributes, Authorizer, Decision
 from cluster.server.auth.authenticate import Authenticator
 from cluster.server.auth.escalation import Escalation
 from cluster.server.auth.node import NodeAuthorizer
 from cluster.server.auth.rbac import KINDS, Rbac
 from cluster.server.auth.reviews import Reviews
+from cluster.server.auth.signers import Signers
 from cluster.server.auth.token_request import TokenRequests
 from cluster.server.auth.tokens import ServiceAccountTokens, SigningKey
 from cluster.server.call import Call, User
@@ -61,7 +63,8 @@ class Identity:
         store.subscribe(self._on_changes)
         verbs.add_subresource("serviceaccounts", "token", self._token)
         escalation = Escalation(self.authorizer, self.rbac)
-        verbs.environment.admission.add_validating(*escalation.steps())
+        signers = Signers(self.authorizer)
+        verbs.environment.admission.add_validating(*escalation.steps(), *signers.steps())
         reviews = Reviews(self.authenticator, self.authorizer, self.rbac, clock)
         for qualified, reviewer in reviews.reviewers().items():
             verbs.add_reviewer(qualified, reviewer)
@@ -80,4 +83,5 @@ class Identity:
                 return
 
     async def _token(self, call: Call, account: Entry, body: Object) -> Object:
+        check_token(self._store, call, body)
         return self._requests.answer(call, account.object, body)

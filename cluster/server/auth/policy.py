@@ -2,15 +2,14 @@
 
 A rule is one line: `verbs; resources; groups; names`, each list separated by spaces, the core group written
 `core`; a line that begins with a path rule is `get /healthz /livez`. `rw` stands for the changing verbs and
-`ro` for the reading ones. Facts from Kubernetes' documentation of its default roles.
-
-Divergence: roles of the single controllers (system:controller:*) are left out. Kubernetes needs them
-because its controllers come in over HTTPS; here they run inside the API server's process.
+`ro` for the reading ones. The roles of single controllers are in `policy_controllers`.
 """
 
 from __future__ import annotations
 
 from typing import Final
+
+from cluster.server.auth.policy_controllers import CONTROLLERS
 
 READ: Final = ("get", "list", "watch")
 CHANGE: Final = ("create", "delete", "deletecollection", "patch", "update")
@@ -48,6 +47,16 @@ _APPS_VIEW = (
     "controllerrevisions daemonsets daemonsets/status deployments deployments/scale deployments/status "
     "replicasets replicasets/scale replicasets/status statefulsets statefulsets/scale statefulsets/status"
 )
+_EXTENSIONS = (
+    "daemonsets deployments deployments/rollback deployments/scale ingresses networkpolicies replicasets "
+    "replicasets/scale replicationcontrollers/scale"
+)
+_EXTENSIONS_VIEW = (
+    "daemonsets daemonsets/status deployments deployments/scale deployments/status ingresses "
+    "ingresses/status networkpolicies replicasets replicasets/scale replicasets/status "
+    "replicationcontrollers/scale"
+)
+"""Of a group that is served no longer; Kubernetes' roles still name it."""
 _APPROVE: Final = "system:certificates.k8s.io:"
 
 CLUSTER_ROLES: Final[dict[str, tuple[str, ...]]] = {
@@ -80,6 +89,7 @@ CLUSTER_ROLES: Final[dict[str, tuple[str, ...]]] = {
         f"rw; {_APPS}; apps",
         "rw; horizontalpodautoscalers; autoscaling",
         "rw; cronjobs jobs; batch",
+        f"rw; {_EXTENSIONS}; extensions",
         "rw; poddisruptionbudgets; policy",
         "rw; ingresses networkpolicies; networking.k8s.io",
         "rw ro; leases; coordination.k8s.io",
@@ -93,6 +103,7 @@ CLUSTER_ROLES: Final[dict[str, tuple[str, ...]]] = {
         f"ro; {_APPS_VIEW}; apps",
         "ro; horizontalpodautoscalers horizontalpodautoscalers/status; autoscaling",
         "ro; cronjobs cronjobs/status jobs jobs/status; batch",
+        f"ro; {_EXTENSIONS_VIEW}; extensions",
         "ro; poddisruptionbudgets poddisruptionbudgets/status; policy",
         "ro; ingresses ingresses/status networkpolicies; networking.k8s.io",
         "ro; resourceclaims resourceclaims/status resourceclaimtemplates; resource.k8s.io",
@@ -198,7 +209,7 @@ CLUSTER_ROLES: Final[dict[str, tuple[str, ...]]] = {
         "ro; storageclasses; storage.k8s.io",
         "ro patch update; persistentvolumeclaims; core",
     ),
-}  # fmt: skip
+} | {f"system:controller:{name}": rules for name, rules in CONTROLLERS.items()}  # fmt: skip
 
 CLUSTER_ROLE_BINDINGS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "cluster-admin": ("cluster-admin", ("Group system:masters",)),
@@ -222,6 +233,9 @@ CLUSTER_ROLE_BINDINGS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "system:kube-scheduler": ("system:kube-scheduler", ("User system:kube-scheduler",)),
     "system:volume-scheduler": ("system:volume-scheduler", ("User system:kube-scheduler",)),
     "system:node": ("system:node", ()),
+} | {
+    f"system:controller:{name}": (f"system:controller:{name}", (f"ServiceAccount kube-system/{name}",))
+    for name in CONTROLLERS
 }
 
 ROLES: Final[dict[tuple[str, str], tuple[str, ...]]] = {

@@ -102,8 +102,8 @@ def judge_report(session: Session | None, message: PodStatuses) -> Verdict:
     return Verdict.TAKE
 
 
-def settle(session: Session, sequence: int, pods: int) -> int | None:
-    """Notes that `pods` of a report are durable. The number to acknowledge, if that moved.
+def settle(session: Session, sequence: int, pods: int) -> bool:
+    """Notes that `pods` of a report are durable. True if there is more to acknowledge than before.
 
     Reports are acknowledged in order: an early one that is not durable yet holds back later ones.
     """
@@ -115,7 +115,7 @@ def settle(session: Session, sequence: int, pods: int) -> int | None:
         del session.open_reports[number]
         session.stored = number
         moved = True
-    return session.stored if moved else None
+    return moved
 
 
 def desired(

@@ -14,7 +14,7 @@ from cluster.api.client import ApiClient
 from cluster.api.errors import AlreadyExists, ApiError, NotFound
 from cluster.api.kinds import EVENTS
 from cluster.api.objects import Object, timestamp
-from cluster.server.gateway.pool import Pool
+from cluster.server.gateway.pool import Pool, Rank
 
 REMEMBERED = 4096
 """Events and objects kept for counting; the oldest are forgotten, and would start a new Event."""
@@ -60,7 +60,7 @@ class EventWriter:
         else:
             known.count += 1
             self._known.move_to_end(key)
-        self._pool.mark(("event", known.name), lambda: self._write(known))
+        self._pool.mark(("event", known.name), lambda: self._write(known), Rank.WORDS)
 
     def _allowed(self, uid: str) -> bool:
         now = self._clock.monotonic()

@@ -122,8 +122,8 @@ class Gateway:
         """Nodes that had to register again because they lagged, until they have caught up."""
         self._session_count = 0
         self._flush_due = False
-        self._stored: dict[str, tuple[Session, int]] = {}
-        """By node: reports to acknowledge."""
+        self._reported: dict[str, Session] = {}
+        """By node: sessions with reports to acknowledge."""
         self._unsubscribe: Callable[[], None] | None = None
         self.counts: Counter[str] = Counter()
         """Messages by what became of them, for metrics and logs."""
@@ -324,24 +324,33 @@ class Gateway:
         elif verdict is Verdict.RESTARTED:
             self._again(node, f"a full report numbered {message.sequence} came after {session.accepted}")
         elif verdict is Verdict.TAKE:
+            self._acknowledge_soon(session)
             if not message.statuses:
                 self._settled(session, message.sequence, 0)
             for report in message.statuses:
                 self._statuses.report(node, report, lambda: self._settled(session, message.sequence, 1))
 
     def _settled(self, session: Session, sequence: int, pods: int) -> None:
-        number = books.settle(session, sequence, pods)
-        if number is not None and self._sessions.get(session.node) is session:
-            if not self._stored:
-                asyncio.get_running_loop().call_later(ACKNOWLEDGE_S, self._acknowledge)
-            self._stored[session.node] = (session, number)
+        if books.settle(session, sequence, pods):
+            self._acknowledge_soon(session)
+
+    def _acknowledge_soon(self, session: Session) -> None:
+        if not self._reported:
+            asyncio.get_running_loop().call_later(ACKNOWLEDGE_S, self._acknowledge)
+        self._reported[session.node] = session
 
     def _acknowledge(self) -> None:
-        stored, self._stored = self._stored, {}
-        for node, (session, sequence) in stored.items():
+        reported, self._reported = self._reported, {}
+        for node, session in reported.items():
             if self._sessions.get(node) is session:
                 self._tell(
-                    node, wire.StatusesStored(epoch=session.epoch, session=session.id, sequence=sequence)
+                    node,
+                    wire.StatusesStored(
+                        epoch=session.epoch,
+                        session=session.id,
+                        sequence=session.stored,
+                        accepted=session.accepted,
+                    ),
                 )
 
     def _on_event(self, node: str, message: wire.AgentEvent) -> None:

@@ -20,7 +20,7 @@ from cluster.api.objects import Key, Object, condition_of, micro_timestamp, owne
 from cluster.api.timings import Timings
 from cluster.api.wire import Heartbeat, Register
 from cluster.server.gateway import merging, registration
-from cluster.server.gateway.pool import Pool
+from cluster.server.gateway.pool import Pool, Rank
 from cluster.store.store import Store
 
 LEASE_NAMESPACE = "kube-node-lease"
@@ -59,7 +59,7 @@ class NodeWriter:
             if await self._guard(message.node, self._register(message)):
                 done()
 
-        self._pool.mark(("register", message.node), work, urgent=True)
+        self._pool.mark(("register", message.node), work, Rank.LIFE)
 
     def beat(self, name: str, heartbeat: Heartbeat) -> None:
         """Renews the lease, and the status where due."""
@@ -71,7 +71,7 @@ class NodeWriter:
         async def work() -> None:
             await self._guard(name, self._beat(name, heartbeat))
 
-        self._pool.mark(("beat", name), work, urgent=True)
+        self._pool.mark(("beat", name), work, Rank.LIFE)
 
     async def _guard(self, node: str, work: Any) -> bool:
         try:

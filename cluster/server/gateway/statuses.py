@@ -19,7 +19,7 @@ from cluster.api.kinds import PODS
 from cluster.api.objects import Key, Object
 from cluster.api.wire import PodReport
 from cluster.server.gateway import merging
-from cluster.server.gateway.pool import Pool
+from cluster.server.gateway.pool import Pool, Rank
 from cluster.store.store import Store
 
 
@@ -51,7 +51,7 @@ class StatusWriter:
         else:
             due.status, due.gone = report.status, False
         due.waiting.append(stored)
-        self._pool.mark(("pod", report.uid), lambda: self._settle(report.uid))
+        self._pool.mark(("pod", report.uid), lambda: self._settle(report.uid), Rank.STATE)
 
     async def _settle(self, uid: str) -> None:
         due = self._due.pop(uid)

@@ -1,7 +1,11 @@
-"""`GET …/pods/NAME/log`: the log of one container, also while it grows."""
+"""`GET …/pods/NAME/log`: the log of one container, also while it grows; over WebSocket for who asks so.
+
+There each message is a piece of the log, as bytes or, in the form for text, in base64.
+"""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,11 +15,12 @@ from cluster.api.errors import BadRequest, Cause, Invalid
 from cluster.api.objects import Object, parse_timestamp
 from cluster.server.http.exchange import Exchange
 from cluster.server.http.options import Query, flag, number
-from cluster.server.streams import NodeStreams
+from cluster.server.streams import NodeStreams, Stream
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 CONTENT_TYPE = "text/plain"
 STDOUT = 1
+BINARY, TEXT = "binary.k8s.io", "base64.binary.k8s.io"
 
 
 async def send_log(exchange: Exchange, pod: Object, nodes: NodeStreams) -> web.StreamResponse:
@@ -23,6 +28,8 @@ async def send_log(exchange: Exchange, pod: Object, nodes: NodeStreams) -> web.S
     options = log_options(query)
     container = container_of(pod, query.get("container", ""))
     stream = await nodes.open(pod, kind="log", container=container, options=options)
+    if exchange.request.headers.get("Upgrade", "").lower() == "websocket":
+        return await _send_messages(exchange, stream)
     try:
         headers = {
             "Audit-Id": exchange.audit_id,
@@ -42,6 +49,24 @@ async def send_log(exchange: Exchange, pod: Object, nodes: NodeStreams) -> web.S
     finally:
         await stream.close()
     return response
+
+
+async def _send_messages(exchange: Exchange, stream: Stream) -> web.StreamResponse:
+    socket = web.WebSocketResponse(protocols=(BINARY, TEXT), compress=False)
+    try:
+        await socket.prepare(exchange.request)
+        while (received := await stream.receive()) is not None and not socket.closed:
+            _, data, eof = received
+            if data and socket.ws_protocol == TEXT:
+                await socket.send_str(b64encode(data).decode())
+            elif data:
+                await socket.send_bytes(data)
+            if eof:
+                break
+    finally:
+        await stream.close()
+        await socket.close()
+    return socket
 
 
 def log_options(query: Query) -> dict[str, Any]:

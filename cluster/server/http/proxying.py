@@ -6,7 +6,9 @@ name. A Service's request goes to one of its ready endpoints, taken in turn.
 
 Pages get the proxy's path into their links (`links`). Connections can be upgraded (WebSockets).
 
-Divergence: a Service's endpoint has to be a pod. nodes/proxy leads to no kubelet and is 503.
+A node's proxy leads to what its kubelet would serve (`nodeproxy`).
+
+Divergence: a Service's endpoint has to be a pod.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from cluster.api.objects import Object
 from cluster.server.call import Call
 from cluster.server.http import links
 from cluster.server.http.exchange import Exchange
+from cluster.server.http.nodeproxy import NodeProxy
 from cluster.server.http.podconnection import EncryptedPodConnection, PodConnection
 from cluster.server.http.switching import SWITCHING, switch
 from cluster.server.streams import NodeStreams
@@ -44,6 +47,7 @@ class Proxy:
     def __init__(self, verbs: Verbs, nodes: NodeStreams) -> None:
         self._verbs = verbs
         self._nodes = nodes
+        self._kubelets = NodeProxy(verbs, nodes)
         self._turn = count()
 
     async def answer(self, exchange: Exchange, call: Call) -> web.StreamResponse:
@@ -59,9 +63,8 @@ class Proxy:
             case "services":
                 pod, number = await self._endpoint(call, port)
             case _:
-                raise ServiceUnavailable(
-                    "error trying to reach service: there is no kubelet behind this node"
-                )
+                node = (await self._verbs.get(call)).object
+                return await self._kubelets.answer(exchange, node, port, path)
         try:
             stream = await self._nodes.open(pod, kind="proxy", container="", options={"port": number})
         except ApiError as error:

@@ -1,4 +1,4 @@
-"""exec and attach: the remote command protocol over WebSocket, versions 5 and 4.
+"""exec and attach: the remote command protocol over WebSocket, versions 5, 4 and 1.
 
 Each message begins with a byte that names its channel: 0 stdin, 1 stdout, 2 stderr, 3 the final Status as
 JSON, 4 terminal sizes as JSON. Version 5 adds 255 from the client, "no more on this channel", which is how
@@ -10,6 +10,7 @@ Divergence: the older SPDY form of these requests is not served (400); kubectl h
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from typing import Any
 
 import orjson
@@ -24,6 +25,8 @@ from cluster.server.http.podlog import container_of
 from cluster.server.streams import NodeStreams, Stream
 
 V5, V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
+FIRST, FIRST_TEXT = "channel.k8s.io", "base64.channel.k8s.io"
+"""The first version: it tells of failures only, in plain text; the second form of it is base64 in text."""
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 MESSAGE_LIMIT = 4 * 1024 * 1024
 _SUCCESS: Object = {"metadata": {}, "status": "Success"}
@@ -47,11 +50,12 @@ async def run_command(exchange: Exchange, pod: Object, kind: str, nodes: NodeStr
         options["stderr"] = False
     container = container_of(pod, query.get("container", ""))
     stream = await nodes.open(pod, kind=kind, container=container, options=options)
-    socket = web.WebSocketResponse(protocols=(V5, V4), compress=False, max_msg_size=MESSAGE_LIMIT)
+    protocols = (V5, V4, FIRST, FIRST_TEXT)
+    socket = web.WebSocketResponse(protocols=protocols, compress=False, max_msg_size=MESSAGE_LIMIT)
     tasks = Tasks()
     try:
         await socket.prepare(exchange.request)
-        await socket.send_bytes(bytes([_first_channel(options)]))
+        await _send(socket, _first_channel(options), b"")
         tasks.start("stdin", _pass_in(socket, stream))
         await _pass_out(socket, stream)
     finally:
@@ -59,6 +63,14 @@ async def run_command(exchange: Exchange, pod: Object, kind: str, nodes: NodeStr
         await tasks.close()
         await socket.close()
     return socket
+
+
+def _plain(text: bytes) -> bytes:
+    """A message of the base64 form. What isn't base64 says nothing."""
+    try:
+        return bytes([text[0] - ord("0")]) + b64decode(text[1:])
+    except ValueError:
+        return bytes([STDIN])
 
 
 def _command(exchange: Exchange) -> list[str]:
@@ -80,13 +92,29 @@ async def _pass_out(socket: web.WebSocketResponse, stream: Stream) -> None:
     while (received := await stream.receive()) is not None:
         channel, data, _ = received
         if data and not socket.closed:
-            await socket.send_bytes(bytes([channel]) + data)
+            await _send(socket, channel, data)
         told = told or channel == ERROR
         if told:
             return
     if not told and not socket.closed:
         status = InternalError(stream.error).status() if stream.error else _SUCCESS
-        await socket.send_bytes(bytes([ERROR]) + orjson.dumps(status))
+        await _send(socket, ERROR, orjson.dumps(status))
+
+
+async def _send(socket: web.WebSocketResponse, channel: int, data: bytes) -> None:
+    """In the form of the version that was agreed on; without any it is the first."""
+    if socket.ws_protocol in (V5, V4):
+        await socket.send_bytes(bytes([channel]) + data)
+        return
+    if channel == ERROR and data:
+        status = orjson.loads(data)
+        if status.get("status") == "Success":
+            return
+        data = status.get("message", "").encode()
+    if socket.ws_protocol == FIRST_TEXT:
+        await socket.send_str(f"{channel}{b64encode(data).decode()}")
+    else:
+        await socket.send_bytes(bytes([channel]) + data)
 
 
 async def _pass_in(socket: web.WebSocketResponse, stream: Stream) -> None:
@@ -97,6 +125,8 @@ async def _pass_in(socket: web.WebSocketResponse, stream: Stream) -> None:
         data = message.data.encode() if isinstance(message.data, str) else message.data
         if not data:
             continue
+        if socket.ws_protocol == FIRST_TEXT:
+            data = _plain(data)
         channel = data[0]
         try:
             if channel == CLOSE and len(data) > 1:

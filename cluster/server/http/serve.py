@@ -11,11 +11,12 @@ from cluster.server.auth.identity import Identity
 from cluster.server.certificates import Pki
 from cluster.server.http.connection import Listener
 from cluster.server.http.delegation import Delegation
-from cluster.server.http.documents import Documents, Page
+from cluster.server.http.documents import GIT_VERSION, Documents, Page
 from cluster.server.http.forms import Forms
 from cluster.server.http.health import Health
 from cluster.server.http.limits import InFlight
 from cluster.server.http.metrics import Metrics, Sample
+from cluster.server.http.process import add_process_metrics
 from cluster.server.http.published import Published
 from cluster.server.http.resources import Resources
 from cluster.server.http.shell import Shell
@@ -80,6 +81,7 @@ class ApiServer:
         self._closing = False
         self._add_checks()
         self._add_metrics()
+        add_process_metrics(self.metrics, clock)
 
     async def open(self, host: str, port: int) -> int:
         """Listens; returns the port."""
@@ -114,9 +116,22 @@ class ApiServer:
 
         gauge("apiserver_storage_objects", "Stored objects by resource.", objects)
         gauge("apiserver_registered_watchers", "Open watches by resource.", watchers)
+        gauge("apiserver_current_inflight_requests", "Requests being answered, by kind.", self._in_flight)
+        gauge("kubernetes_build_info", "The version that is served; always 1.", lambda: [(_BUILD, 1)])
         gauge("kubemu_store_revision", "Revision of the last write.", lambda: [((), store.revision)])
         gauge(
             "kubemu_store_pending_writes",
             "Writes that are not durable yet.",
             lambda: [((), store.revision - store.durable_revision)],
         )
+
+    def _in_flight(self) -> list[Sample]:
+        places = self.in_flight
+        return [
+            ((("request_kind", "mutating"),), places.writing),
+            ((("request_kind", "readOnly"),), places.reading),
+        ]
+
+
+_MAJOR, _MINOR, *_ = GIT_VERSION.removeprefix("v").split(".")
+_BUILD = (("git_version", GIT_VERSION), ("major", _MAJOR), ("minor", _MINOR))

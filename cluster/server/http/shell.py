@@ -17,6 +17,7 @@ from structlog.typing import FilteringBoundLogger
 from broker.cause import caused_by
 from broker.chance import Chance
 from broker.clock import Clock
+from cluster.api.client import PatchType
 from cluster.api.errors import ApiError, InternalError, NotAcceptable
 from cluster.server.auth.attributes import MASTERS, Attributes, Authorizer, refusal
 from cluster.server.auth.authenticate import Authenticator, unauthorized
@@ -26,6 +27,7 @@ from cluster.server.call import User
 from cluster.server.http import exchange as exchanges
 from cluster.server.http import options
 from cluster.server.http.accept import PLAIN, Form, negotiate
+from cluster.server.http.bodies import media_type_of
 from cluster.server.http.compression import Gzip
 from cluster.server.http.connection import Connection
 from cluster.server.http.delegation import Delegation
@@ -36,7 +38,16 @@ from cluster.server.http.limits import InFlight
 from cluster.server.http.metrics import Metrics
 from cluster.server.http.paths import Target, split, target_of
 from cluster.server.http.resources import Resources
-from cluster.server.http.verbs import is_long_running, is_read_only, verb_of
+from cluster.server.http.sending import body_of
+from cluster.server.http.verbs import (
+    CONNECT,
+    METHODS,
+    METRIC_VERBS,
+    STREAMS,
+    is_long_running,
+    is_read_only,
+    verb_of,
+)
 
 _AUDIT_ID_LIMIT = 64
 
@@ -92,7 +103,7 @@ class Shell:
             except Exception as bug:  # noqa: BLE001  the HTTP edge: nothing may escape unanswered
                 return await self._sent(exchange, self._crashed(exchange, bug))
             finally:
-                self._observe(target, verb, code, path, self._clock.monotonic() - started)
+                self._observe(exchange, target, verb, code, self._clock.monotonic() - started)
 
     async def _result(
         self, exchange: Exchange, target: Target | None, verb: str
@@ -142,12 +153,10 @@ class Shell:
             headers.extend(warning_headers(exchange.warnings))
         pieces = answer.pieces or (answer.body,)
         if sum(map(len, pieces)) >= exchanges.GZIP_THRESHOLD and _takes_gzip(exchange):
-            body = await self._gzip.pack(pieces)
+            pieces = (await self._gzip.pack(pieces),)
             headers["Content-Encoding"] = "gzip"
             headers["Vary"] = "Accept-Encoding"
-        else:
-            body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        return web.Response(body=body, status=answer.status, headers=headers)
+        return web.Response(body=body_of(pieces, answer.content_type), status=answer.status, headers=headers)
 
     def _crashed(self, exchange: Exchange, bug: Exception) -> Answer:
         self._log.error(
@@ -155,23 +164,31 @@ class Shell:
         )
         return failure(InternalError(f"Internal error occurred: {bug}"), _form(exchange))
 
-    def _observe(self, target: Target | None, verb: str, code: int, path: str, duration_s: float) -> None:
+    def _observe(
+        self, exchange: Exchange, target: Target | None, verb: str, code: int, duration_s: float
+    ) -> None:
+        dry_run = "All" if exchange.query.get("dryRun") == "All" else ""
         if target is None:
-            key = (verb.upper(), "", "", "", _reported(path) if code < 400 else "", "", code)
-        else:
-            scope = "resource" if target.name else "namespace" if target.namespace else "cluster"
-            names = (
-                ("", "", "", "")
-                if code == 404 and not self._resources.serves(target)
-                else (target.group, target.version, target.plural, target.subresource)
-            )
-            key = (verb.upper(), *names, scope, code)
-        self._metrics.observe(key, duration_s)
+            path = _reported(exchange.path) if code < 400 else ""
+            method = exchange.method if exchange.method in METHODS else "other"
+            self._metrics.observe((method, dry_run, "", "", path, "", "", code), duration_s)
+            return
+        named = target.name or verb == "create"
+        scope = "resource" if named else "namespace" if target.namespace else "cluster"
+        names = (
+            ("", "", "", "")
+            if code == 404 and not self._resources.serves(target)
+            else (target.group, target.version, target.plural, target.subresource)
+        )
+        shown = CONNECT if target.subresource in STREAMS else METRIC_VERBS.get(verb, "other")
+        if verb == "patch" and media_type_of(exchange) == PatchType.APPLY.value:
+            shown = "APPLY"
+        self._metrics.observe((shown, dry_run, *names, scope, code), duration_s)
 
 
 def _is_unlimited(exchange: Exchange, target: Target | None, verb: str) -> bool:
     if target is None:
-        return exchange.path.split("/", 2)[1] in HEALTH
+        return exchange.path.strip("/").partition("/")[0] in HEALTH
     return is_long_running(verb, target)
 
 
@@ -187,12 +204,14 @@ def _reported(path: str) -> str:
 def _attributes(exchange: Exchange, target: Target | None, verb: str, user: User) -> Attributes:
     if target is None:
         return Attributes(user, exchange.method.lower(), path=exchange.path)
-    name = target.name
+    name, selector = target.name, ""
     if not name and verb in ("list", "watch", "deletecollection") and "fieldSelector" in exchange.query:
-        name = _named_by_selector(exchange.query["fieldSelector"])
+        selector = exchange.query["fieldSelector"]
+        name = _named_by_selector(selector)
     return Attributes(
-        user, verb, target.group, target.version, target.plural, target.subresource, target.namespace, name
-    )
+        user, verb, target.group, target.version, target.plural, target.subresource, target.namespace, name,
+        field_selector=selector,
+    )  # fmt: skip
 
 
 def _named_by_selector(selector: str) -> str:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from cluster.api.errors import ServiceUnavailable
 from cluster.server.call import Call
+from cluster.server.http.connecting import CONNECTIONS, connection_options
 from cluster.server.http.documents import path_not_found
 from cluster.server.http.exchange import Answer, Exchange
 from cluster.server.http.podlog import send_log
@@ -28,6 +29,8 @@ class Streaming:
         self._proxy = Proxy(verbs, nodes) if nodes is not None else None
 
     async def answer(self, exchange: Exchange, call: Call, rest: str) -> Answer | web.StreamResponse:
+        if call.subresource in CONNECTIONS:
+            await self._verbs.admit_connection(call, connection_options(exchange, call, rest))
         if call.subresource == "proxy":
             if self._proxy is None:
                 raise ServiceUnavailable("the node gateway does not run")

@@ -15,6 +15,14 @@ _VERBS = {
     "HEAD": "get",
     "DELETE": "delete",
 }
+METHODS = (*_VERBS, "OPTIONS")
+METRIC_VERBS = {
+    "create": "POST",
+    "update": "PUT",
+    **{verb: verb.upper() for verb in ("get", "list", "watch", "patch", "delete", "deletecollection")},
+}
+"""What metrics call a verb; all others are one, so that nobody can make labels up."""
+CONNECT = "CONNECT"
 _READ_ONLY = ("get", "list", "watch")
 STREAMS = ("log", "exec", "attach", "portforward", "proxy")
 """Subresources that may take as long as they like."""

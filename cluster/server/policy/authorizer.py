@@ -5,10 +5,12 @@ authorizer.group('apps').resource('deployments').namespace('x').check('create').
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from cluster.api.cel.values import Receiver
+from cluster.server.admission.request import Request
 from cluster.server.auth.attributes import Attributes, Authorizer, Decision
 from cluster.server.call import User
 
@@ -65,3 +67,7 @@ class _Decision(Receiver):
 
     def errored(self) -> bool:
         return False
+
+
+MakeAuthorizer: TypeAlias = Callable[[Request], AuthorizerValue]
+"""For the user of a request."""

@@ -18,7 +18,7 @@ from cluster.api.resource import Resource
 from cluster.api.selectors import of_object_form
 from cluster.api.validation.policies import VARIABLES
 from cluster.server.admission.request import Request, Setting
-from cluster.server.policy.authorizer import AuthorizerValue
+from cluster.server.policy.authorizer import MakeAuthorizer
 from cluster.server.webhooks.conditions import ConditionFailed, conditions_met
 from cluster.server.webhooks.matching import EXEMPT, matched_version, selected
 from cluster.server.webhooks.review import attributes_of, error_of, objects_of
@@ -28,8 +28,6 @@ BINDINGS = VALIDATING_ADMISSION_POLICY_BINDINGS.qualified
 _CODES = {"Unauthorized": 401, "Forbidden": 403, "RequestEntityTooLarge": 413, "Invalid": 422}
 POLICY_BUDGET = 10_000_000
 """Steps for all expressions of one policy."""
-
-MakeAuthorizer = Callable[[Request], AuthorizerValue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +42,31 @@ class Policies:
         self._make_authorizer = make_authorizer
 
     async def validate(self, request: Request) -> None:
-        """Raises for a denied write; warnings go into the call."""
+        """Raises for a denied write, after all policies have been asked; warnings go into the call."""
         if request.qualified in EXEMPT:
             return
         store = self._setting.store
+        denials: list[ApiError] = []
         for entry in store.list(BINDINGS):
             binding = entry.object
             found = store.get(POLICIES, Key("", binding["spec"].get("policyName", "")))
             if found is not None:
-                await self._apply(request, found.object, binding)
+                denials += await self._apply(request, found.object, binding)
+        if denials:
+            raise denials[0]
 
-    async def _apply(self, request: Request, policy: Object, binding: Object) -> None:
+    async def _apply(self, request: Request, policy: Object, binding: Object) -> list[ApiError]:
         version = self.matched(request, policy["spec"].get("matchConstraints") or {})
         if version is None:
-            return
+            return []
         narrower = binding["spec"].get("matchResources")
         if narrower and not self.also_matched(request, narrower):
-            return
+            return []
         scope = await self.scope(request, version)
         parameters = functools.partial(self.parameters, request, policy["spec"], binding)
-        for finding in self._findings(policy, scope, parameters):
-            self._act(request, policy, binding, finding)
+        found = self._findings(policy, scope, parameters)
+        denials = [self._act(request, policy, binding, finding) for finding in found]
+        return [denial for denial in denials if denial is not None]
 
     def matched(self, request: Request, wanted: Mapping[str, Any]) -> Resource | None:
         equivalent = wanted.get("matchPolicy", "Equivalent") == "Equivalent"
@@ -157,7 +159,7 @@ class Policies:
             if selector.matches(entry.object["metadata"].get("labels"))
         ]
 
-    def _act(self, request: Request, policy: Object, binding: Object, finding: _Finding) -> None:
+    def _act(self, request: Request, policy: Object, binding: Object, finding: _Finding) -> ApiError | None:
         names = f"'{policy['metadata']['name']}' with binding '{binding['metadata']['name']}'"
         actions = binding["spec"].get("validationActions") or ("Deny",)
         if "Warn" in actions:
@@ -166,7 +168,8 @@ class Policies:
             )
         if "Deny" in actions:
             said = f"ValidatingAdmissionPolicy {names} denied request: {finding.message}"
-            raise _denied(request, said, finding)
+            return _denied(request, said, finding)
+        return None
 
 
 class Misconfigured(Exception):

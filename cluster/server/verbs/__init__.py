@@ -18,11 +18,12 @@ from cluster.api.objects import Object
 from cluster.api.registry import Registry
 from cluster.api.timings import STANDARD, Timings
 from cluster.server.admission.chain import Chain
-from cluster.server.admission.request import Setting
+from cluster.server.admission.request import Operation, Setting
 from cluster.server.admission.table import MUTATING, VALIDATING
 from cluster.server.allocate import ServiceAllocator
 from cluster.server.call import Call, DeleteOptions, ListOptions, WatchOptions
 from cluster.server.verbs import converting, deletion, patching, reading, subresources, watching, writing
+from cluster.server.verbs.admitting import admit
 from cluster.server.verbs.environment import Computed, Environment, Reviewer, SubresourceHook
 from cluster.server.verbs.reading import Listing
 from cluster.server.watch import Watch, WatchHub
@@ -114,6 +115,10 @@ class Verbs:
                 self.environment, conversion, call, options, deletion_options
             )
         return await deletion.delete_collection(self.environment, call, options, deletion_options)
+
+    async def admit_connection(self, call: Call, options: Object) -> None:
+        """Asks webhooks and policies about a stream to a subresource; `options` say what it is for."""
+        await admit(self.environment, call, Operation.CONNECT, options)
 
     def close(self) -> None:
         """Ends every watch. The store stays open."""

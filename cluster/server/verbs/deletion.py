@@ -33,17 +33,19 @@ class _Outcome:
     gone: bool
 
 
-async def delete(env: Environment, call: Call, options: DeleteOptions) -> Entry:
-    """Deletes or marks. Answers with the object, or with a Status where Kubernetes does."""
+async def delete(env: Environment, call: Call, options: DeleteOptions, *, admitted: bool = False) -> Entry:
+    """Deletes or marks. Answers with the object, or with a Status where Kubernetes does. `admitted`: as part
+    of a request that admission has let through."""
     strategy = env.strategy(call.resource)
     key = Key(call.namespace if call.resource.namespaced else "", call.name)
     current = env.store.get(strategy.qualified, key)
     if current is None:
         raise errors.not_found(strategy.resource, call.name)
-    await _admit(env, call, strategy, current, options)
-    current = env.store.get(strategy.qualified, key)
-    if current is None:
-        raise errors.not_found(strategy.resource, call.name)
+    if not admitted:
+        await _admit(env, call, strategy, current, options)
+        current = env.store.get(strategy.qualified, key)
+        if current is None:
+            raise errors.not_found(strategy.resource, call.name)
     outcome = _delete(env, call, strategy, current, options)
     if not call.dry_run:
         await env.store.durable(outcome.entry.revision)

@@ -9,8 +9,10 @@ from typing import Any
 from cluster.api import errors
 from cluster.api.kinds import PODS
 from cluster.api.objects import Key, Object, copy_of, timestamp
+from cluster.server.admission.request import Operation
 from cluster.server.call import Call, DeleteOptions
 from cluster.server.verbs import deletion, writing
+from cluster.server.verbs.admitting import admit
 from cluster.server.verbs.disruption import take_disruption
 from cluster.server.verbs.environment import Environment
 from cluster.store.entry import Entry
@@ -25,8 +27,8 @@ def _success(entry: Entry, code: int = 201) -> Entry:
 
 async def bind(env: Environment, call: Call, body: Object) -> Entry:
     """Assigns the pod to a node, once."""
-    target = body.get("target") or {}
-    metadata = body.get("metadata") or {}
+    body = await admit(env, call, Operation.CREATE, body)
+    target, metadata = body.get("target") or {}, body.get("metadata") or {}
     _check_binding(call, target, metadata)
 
     def bound(current: Object) -> Object:
@@ -91,11 +93,12 @@ async def evict(env: Environment, call: Call, body: Object) -> Entry:
     pod = env.store.get("pods", Key(call.namespace, call.name))
     if pod is None:
         raise errors.not_found(PODS, call.name)
+    body = await admit(env, call, Operation.CREATE, body)
     options = _deletion_options(body)
     call = replaced(call, subresource="", dry_run=call.dry_run or bool(_sent(body).get("dryRun")))
     if not take_disruption(env, call, pod):
         raise errors.TooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.")
-    deleted = await deletion.delete(env, call, options)
+    deleted = await deletion.delete(env, call, options, admitted=True)
     return _success(deleted)
 
 

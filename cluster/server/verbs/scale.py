@@ -9,6 +9,8 @@ from typing import Any
 from cluster.api import errors
 from cluster.api.custom import ScalePaths
 from cluster.api.objects import Object
+from cluster.api.registry import Registry
+from cluster.api.resource import Resource
 from cluster.api.selectors import of_map, of_object_form
 from cluster.server.call import Call
 from cluster.server.verbs import reading, writing
@@ -32,7 +34,7 @@ async def update(env: Environment, call: Call, body: Object) -> Entry:
     replicas = (body.get("spec") or {}).get("replicas", 0)
     _check_replicas(call, replicas)
 
-    paths = _paths(env, call)
+    paths = _paths(env.registry, call.resource)
 
     def scaled(current: Object) -> Object:
         new = _with({**current, "metadata": dict(current["metadata"])}, paths.replicas, replicas)
@@ -47,8 +49,8 @@ async def update(env: Environment, call: Call, body: Object) -> Entry:
 _BUILT_IN = ScalePaths(replicas=("spec", "replicas"), status_replicas=("status", "replicas"))
 
 
-def _paths(env: Environment, call: Call) -> ScalePaths:
-    custom = env.registry.custom_of(call.resource)
+def _paths(registry: Registry, resource: Resource) -> ScalePaths:
+    custom = registry.custom_of(resource)
     return _BUILT_IN if custom is None or custom.scale is None else custom.scale
 
 
@@ -84,8 +86,22 @@ def _check_replicas(call: Call, replicas: Any) -> None:
 
 
 def _view(env: Environment, call: Call, entry: Entry) -> Entry:
-    obj = entry.object
-    paths = _paths(env, call)
+    scale = scale_of(entry.object, _paths(env.registry, call.resource))
+    return Entry(entry.qualified, entry.key, scale, entry.revision)
+
+
+def shown(registry: Registry, resource: Resource, obj: Object) -> Object:
+    """The Scale of an object, as admission sees it."""
+    return scale_of(obj, _paths(registry, resource))
+
+
+def rescaled(registry: Registry, resource: Resource, obj: Object, scale: Mapping[str, Any]) -> Object:
+    """A copy of the object with the replicas that a Scale asks for."""
+    replicas = (scale.get("spec") or {}).get("replicas", 0)
+    return _with(obj, _paths(registry, resource).replicas, replicas)
+
+
+def scale_of(obj: Object, paths: ScalePaths) -> Object:
     metadata = {name: obj["metadata"][name] for name in _METADATA if name in obj["metadata"]}
     replicas = _at(obj, paths.replicas)
     if replicas is None and paths is not _BUILT_IN:
@@ -107,7 +123,7 @@ def _view(env: Environment, call: Call, entry: Entry) -> Entry:
         selector = ""
     if selector:
         scale["status"]["selector"] = selector
-    return Entry(entry.qualified, entry.key, scale, entry.revision)
+    return scale
 
 
 def _selector(kind: str, selector: Mapping[str, Any] | None) -> str:

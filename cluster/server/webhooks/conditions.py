@@ -24,5 +24,5 @@ def conditions_met(conditions: Sequence[Mapping[str, Any]], variables: Mapping[s
         except (CompileError, EvalError) as error:
             failures.append(f"expression '{condition['expression']}' resulted in error: {error}")
     if failures:
-        raise ConditionFailed("; ".join(failures))
+        raise ConditionFailed(failures[0] if len(failures) == 1 else f"[{', '.join(failures)}]")
     return True

@@ -1,20 +1,21 @@
-"""Asks the webhooks that a write concerns: the mutating ones in turn, then the validating ones.
+"""Asks the webhooks that a write concerns: the mutating ones in turn, then the validating ones all at once.
 
-With no configuration stored the admission chain has no webhooks at all, and writes stay synchronous.
+With no configuration stored the admission chain has no webhooks at all, and writes stay synchronous. When
+webhooks have changed an object, the built-in mutating steps look at it again, and then those webhooks that
+wish to be asked again if others changed what they saw.
 
-Divergence: validating webhooks are asked one after the other instead of at once; built-in mutating steps
-are not run again after a webhook's change; audit annotations go nowhere, as there is no audit log; a write
-to the scale subresource is shown as a write to its parent.
+Divergence: audit annotations go nowhere, as there is no audit log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
+from broker.supervision import Tasks
 from cluster.api import defaults, structure
 from cluster.api.errors import ApiError, InternalError, forbidden
 from cluster.api.kinds import MUTATING_WEBHOOK_CONFIGURATIONS, VALIDATING_WEBHOOK_CONFIGURATIONS
@@ -23,6 +24,8 @@ from cluster.api.patch import json_patch
 from cluster.api.resource import Resource
 from cluster.server.admission.request import Operation, Request, Setting
 from cluster.server.custom.conversion import in_version
+from cluster.server.policy.authorizer import MakeAuthorizer
+from cluster.server.verbs import scale
 from cluster.server.webhooks.caller import Caller, CallFailed
 from cluster.server.webhooks.conditions import ConditionFailed, conditions_met
 from cluster.server.webhooks.matching import EXEMPT, matched_version, selected
@@ -48,7 +51,18 @@ class _Wanted:
 
 
 class Webhooks:
-    def __init__(self, setting: Setting, caller: Caller, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        caller: Caller,
+        make_authorizer: MakeAuthorizer,
+        built_in: Callable[[Request], None],
+        log: FilteringBoundLogger,
+    ) -> None:
+        """`built_in`: the mutating steps of the server itself."""
+        self._make_authorizer = make_authorizer
+        self._built_in = built_in
+        self._tasks = Tasks()
         self._setting = setting
         self._caller = caller
         self._log = log
@@ -71,6 +85,10 @@ class Webhooks:
             if await self._mutate_once(request, wanted):
                 changes += 1
             asked.append((wanted, changes))
+        if changes and request.operation in (Operation.CREATE, Operation.UPDATE):
+            before = copy_of(request.object)
+            self._built_in(request)
+            changes += request.object != before
         for wanted, seen in asked:
             if wanted.hook.get("reinvocationPolicy") == "IfNeeded" and seen < changes:
                 await self._mutate_once(request, wanted)
@@ -78,10 +96,26 @@ class Webhooks:
     async def validate(self, request: Request) -> None:
         if request.qualified in EXEMPT:
             return
-        for hook in self._hooks(VALIDATING):
-            wanted = await self._wanted(request, hook)
-            if wanted is not None:
-                await self._ask(request, wanted)
+        all_wanted = [await self._wanted(request, hook) for hook in self._hooks(VALIDATING)]
+        concerned = [wanted for wanted in all_wanted if wanted is not None]
+        if len(concerned) == 1:
+            await self._ask(request, concerned[0])
+            return
+        tasks = [self._tasks.start("webhook", self._verdict(request, wanted)) for wanted in concerned]
+        verdicts = [await task for task in tasks]
+        for verdict in verdicts:
+            if verdict is not None:
+                raise verdict
+
+    async def _verdict(self, request: Request, wanted: _Wanted) -> ApiError | None:
+        try:
+            await self._ask(request, wanted)
+        except ApiError as error:
+            return error
+        return None
+
+    async def close(self) -> None:
+        await self._tasks.close()
 
     async def _wanted(self, request: Request, hook: Mapping[str, Any]) -> _Wanted | None:
         equivalent = hook.get("matchPolicy", "Equivalent") == "Equivalent"
@@ -95,7 +129,7 @@ class Webhooks:
                 "object": obj,
                 "oldObject": old,
                 "request": attributes_of(request, version),
-                "authorizer": None,
+                "authorizer": self._make_authorizer(request),
             }
             try:
                 if not conditions_met(conditions, variables):
@@ -109,7 +143,7 @@ class Webhooks:
     async def _mutate_once(self, request: Request, wanted: _Wanted) -> bool:
         """Whether the object is another one now."""
         response = await self._ask(request, wanted)
-        if response is None or request.operation is Operation.DELETE:
+        if response is None or request.operation not in (Operation.CREATE, Operation.UPDATE):
             return False
         try:
             patch = patch_of(response)
@@ -118,8 +152,13 @@ class Webhooks:
             return False
         if patch is None:
             return False
-        before = request.object
-        shown = await in_version(self._setting.registry, before, wanted.version)
+        before, registry = request.object, self._setting.registry
+        if request.subresource == "scale":
+            shown = scale.shown(registry, request.resource, before)
+            patched = json_patch(copy_of(shown), patch)
+            request.object = scale.rescaled(registry, request.resource, before, patched)
+            return request.object != before
+        shown = await in_version(registry, before, wanted.version)
         request.object = await taken_in(
             self._setting, request, wanted.version, json_patch(copy_of(shown), patch)
         )

@@ -8,11 +8,13 @@ from typing import Any
 
 import orjson
 
+from cluster.api.discovery import subresource_of
 from cluster.api.errors import ApiError
 from cluster.api.objects import Object
 from cluster.api.resource import Resource
 from cluster.server.admission.request import Operation, Request, Setting
 from cluster.server.custom.conversion import in_version
+from cluster.server.verbs import scale
 
 _OPTIONS = {
     Operation.CREATE: "CreateOptions",
@@ -28,10 +30,11 @@ class BadAnswer(Exception):
 def attributes_of(request: Request, version: Resource) -> Object:
     """The request without the objects, as reviews and expressions show it. `version`: the matched one."""
     asked = request.call.resource
+    subresource = request.subresource
     made: Object = {
-        "kind": _kind(version),
+        "kind": _kind(version, subresource),
         "resource": _resource(version),
-        "requestKind": _kind(asked),
+        "requestKind": _kind(asked, subresource),
         "requestResource": _resource(asked),
         "name": request.name,
         "operation": request.operation.value,
@@ -39,10 +42,12 @@ def attributes_of(request: Request, version: Resource) -> Object:
         "dryRun": request.call.dry_run,
         "options": _options(request),
     }
-    if request.subresource:
-        made["subResource"] = made["requestSubResource"] = request.subresource
+    if subresource:
+        made["subResource"] = made["requestSubResource"] = subresource
     if request.namespace:
         made["namespace"] = request.namespace
+    elif request.qualified == "namespaces" and request.operation is not Operation.CREATE:
+        made["namespace"] = request.name
     return made
 
 
@@ -64,13 +69,30 @@ async def objects_of(
     setting: Setting, request: Request, version: Resource
 ) -> tuple[Object | None, Object | None]:
     """The new and the old object in the version that somebody wants to see."""
+    if request.operation is Operation.CONNECT or request.subresource in _OWN_OBJECTS:
+        return request.object, None
     obj = await in_version(setting.registry, request.object, version) if request.object else None
     old = await in_version(setting.registry, dict(request.old), version) if request.old is not None else None
-    return obj, old
+    if request.subresource != "scale":
+        return obj, old
+    registry = setting.registry
+    return (
+        None if obj is None else scale.shown(registry, version, obj),
+        None if old is None else scale.shown(registry, version, old),
+    )
 
 
-def _kind(resource: Resource) -> dict[str, str]:
-    return {"group": resource.group, "version": resource.version, "kind": resource.kind}
+_OWN_OBJECTS = ("binding", "eviction")
+"""Subresources whose requests are objects of a kind of their own."""
+
+
+def _kind(resource: Resource, subresource: str) -> dict[str, str]:
+    """Of the object that is sent, which for some subresources is another one than the parent."""
+    found = subresource_of(resource, subresource) if subresource else None
+    if found is None or not found.kind:
+        return {"group": resource.group, "version": resource.version, "kind": resource.kind}
+    group, version = (found.group, found.version) if found.version else (resource.group, resource.version)
+    return {"group": group, "version": version, "kind": found.kind}
 
 
 def _resource(resource: Resource) -> dict[str, str]:
@@ -88,8 +110,13 @@ def _user(request: Request) -> Object:
     return made
 
 
-def _options(request: Request) -> Object:
-    options = {"kind": _OPTIONS.get(request.operation, ""), "apiVersion": "meta.k8s.io/v1"}
+def _options(request: Request) -> Object | None:
+    kind = _OPTIONS.get(request.operation)
+    if kind is None:
+        return None
+    options: Object = {"kind": kind, "apiVersion": "meta.k8s.io/v1"}
+    if request.call.dry_run:
+        options["dryRun"] = ["All"]
     return {**options, **request.options}
 
 

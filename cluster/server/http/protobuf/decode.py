@@ -19,7 +19,7 @@ import orjson
 from cluster.api import facts
 from cluster.api.errors import BadRequest
 from cluster.api.facts import Shape, Type
-from cluster.api.objects import Object
+from cluster.api.objects import Object, micro_timestamp, timestamp
 from cluster.api.registry import Registry
 from cluster.api.resource import Resource
 
@@ -233,12 +233,12 @@ def _moment(value: memoryview) -> datetime | None:
 
 def _time(value: memoryview) -> str | None:
     moment = _moment(value)
-    return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if moment is None else timestamp(moment)
 
 
 def _micro_time(value: memoryview) -> str | None:
     moment = _moment(value)
-    return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return None if moment is None else micro_timestamp(moment)
 
 
 def _raw_json(value: memoryview) -> Any:
