@@ -21,6 +21,9 @@ from broker.virtualtime import own_context
 
 _L = TypeVar("_L")
 
+OPENING_S = 0.0001
+"""A real socket does not listen at once either, and who opened it may be gone when it does."""
+
 Passes = Callable[[str, str], bool]
 """Whether packets from one address get to another."""
 
@@ -195,6 +198,7 @@ class MemoryNetwork:
         shared: bool = False,
         tls: SSLContext | None = None,
     ) -> Listener:
+        await asyncio.sleep(OPENING_S)
         there = self._listeners.get((ip, port), [])
         if there and not (shared and there[0].shared):
             raise AddressInUse(f"listen tcp {ip}:{port}: bind: address already in use")

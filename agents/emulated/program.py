@@ -116,7 +116,8 @@ class Program:
         """Raises AddressInUse, OSError."""
         assert self.world.network is not None
         for ip, number in self._places(port, "TCP"):
-            self._open.append(await self.world.network.listen(ip, number, handler, tls=tls))
+            listener = await self.world.network.listen(ip, number, handler, tls=tls)
+            self._open.append(listener)
 
     async def serve_udp(self, port: int, handler: Callable[[bytes, tuple[str, int]], bytes | None]) -> None:
         """Answers each datagram with what the handler says. Raises AddressInUse, OSError."""

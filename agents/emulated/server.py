@@ -10,7 +10,7 @@ from agents import grpchealth, http
 from agents.behaviour import Profile, Reply
 from agents.emulated.world import FOREVER_S
 from agents.images import repository, tag
-from agents.network import AddressInUse, Listener, Network
+from agents.network import AddressInUse, Listener, Network, StreamHandler
 from agents.runtime import Launch
 from cluster.api.objects import Object
 
@@ -87,12 +87,16 @@ class Server:
         try:
             for port in ports_of(self._launch.container, profile):
                 chosen = self._grpc if port in asked else handler
-                self._listeners.append(await self._network.listen(self._launch.pod_ip, port, chosen))
+                await self._listen(self._launch.pod_ip, port, chosen)
             for ip, port in host_ports(self._launch):
-                self._listeners.append(await self._network.listen(ip, port, handler))
+                await self._listen(ip, port, handler)
         except AddressInUse:
             await self.close()
             raise
+
+    async def _listen(self, ip: str, port: int, handler: StreamHandler) -> None:
+        listener = await self._network.listen(ip, port, handler)
+        self._listeners.append(listener)  # only now: `close` may have taken the list meanwhile
 
     async def close(self) -> None:
         listeners, self._listeners = self._listeners, []

@@ -239,6 +239,18 @@ def test_a_one_shot_crash_happens_once() -> None:
     simulate(story)
 
 
+def test_a_crash_at_the_very_start_leaves_no_port_taken() -> None:
+    """The container is down before its port listens."""
+
+    async def story(world: World) -> None:
+        world.want(make_pod(annotations=behaviour(crash={"id": "c1", "exit_code": 7})))
+        await world.expect(lambda: world.container()["restartCount"] == 1)
+        await world.expect_ready()
+        assert world.container()["restartCount"] == 1
+
+    simulate(story)
+
+
 def test_a_leak_ends_at_the_memory_limit() -> None:
     """10 MiB and 1 MiB/s more, limit 20 MiB: killed after 10 s."""
 
