@@ -1,6 +1,6 @@
 """This machine's addresses and routes through the kernel's rtnetlink, as `ip` sets them.
 
-Just the four requests that the routed network needs, each answered by the kernel before the call returns
+Just the five requests that the routed network needs, each answered by the kernel before the call returns
 (microseconds): no command has to be installed in the containers, and no process is started per pod.
 """
 
@@ -20,7 +20,7 @@ _ADDRESS = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTA_DST, _RTA_GATEWAY = 1, 5
-_TABLE_MAIN, _PROTOCOL_STATIC, _SCOPE_UNIVERSE, _SCOPE_HOST, _UNICAST = 254, 4, 0, 254, 1
+_TABLE_MAIN, _PROTOCOL_STATIC, _SCOPE_UNIVERSE, _SCOPE_HOST, _UNICAST, _UNREACHABLE = 254, 4, 0, 254, 1, 7
 _LOOPBACK = "lo"
 
 
@@ -44,6 +44,11 @@ def replace_route(network: str, via: str) -> None:
     _change_route(_NEW_ROUTE, _CREATE | _REPLACE, network, gateway)
 
 
+def refuse_route(network: str) -> None:
+    """Packets to the network are answered as unreachable from now on, unless an address of it is here."""
+    _change_route(_NEW_ROUTE, _CREATE | _REPLACE, network, b"", _UNREACHABLE)
+
+
 def remove_route(network: str) -> None:
     """Of a route that is not there: nothing."""
     try:
@@ -59,11 +64,11 @@ def _change_address(kind: int, flags: int, ip: str) -> None:
     _ask(kind, flags, body + _attribute(_IFA_LOCAL, packed) + _attribute(_IFA_ADDRESS, packed))
 
 
-def _change_route(kind: int, flags: int, text: str, more: bytes) -> None:
+def _change_route(kind: int, flags: int, text: str, more: bytes, way: int = _UNICAST) -> None:
     network = IPv4Network(text)
     body = _ROUTE.pack(
         socket.AF_INET, network.prefixlen, 0, 0,
-        _TABLE_MAIN, _PROTOCOL_STATIC, _SCOPE_UNIVERSE, _UNICAST, 0,
+        _TABLE_MAIN, _PROTOCOL_STATIC, _SCOPE_UNIVERSE, way, 0,
     )  # fmt: skip
     _ask(kind, flags, body + _attribute(_RTA_DST, network.network_address.packed) + more)
 

@@ -32,6 +32,13 @@ class RoutedNetwork(LoopbackNetwork):
         await super().detach(ip)
         netlink.remove_address(ip)
 
+    def own(self, pod_cidr: str) -> None:
+        """The node's range: what is sent to an address without a pod is not passed on out of the cluster."""
+        try:
+            netlink.refuse_route(pod_cidr)
+        except OSError as error:
+            self._log.warning("no route", pods=pod_cidr, why=str(error))
+
     def route(self, pod_cidr: str, via: str) -> None:
         """Another node's pods are reached by way of this address; empty: they are gone. May be repeated."""
         try:

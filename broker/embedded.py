@@ -9,6 +9,7 @@ has the same port and the same retained messages; the child dies with this proce
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import json
 import os
@@ -106,7 +107,7 @@ class EmbeddedBroker:
         """Ends it in order; by force if it takes longer than `STOP_WITHIN_S`."""
         if self._process is None or self._process.returncode is not None:
             return
-        self._process.send_signal(signal.SIGTERM)
+        send_signal(self._process, signal.SIGTERM)
         try:
             async with asyncio.timeout(STOP_WITHIN_S):
                 await self._process.wait()
@@ -116,7 +117,7 @@ class EmbeddedBroker:
     async def kill(self) -> None:
         """SIGKILL: what a crash looks like to clients."""
         if self._process is not None and self._process.returncode is None:
-            self._process.kill()
+            send_signal(self._process, signal.SIGKILL)
             await self._process.wait()
 
     def set_users(self, passwords: Mapping[str, str]) -> None:
@@ -124,7 +125,7 @@ class EmbeddedBroker:
         self._passwords = dict(passwords)
         if self._process is not None and self._process.returncode is None:
             self._write_configuration()
-            self._process.send_signal(signal.SIGHUP)
+            send_signal(self._process, signal.SIGHUP)
 
     # --- parts
 
@@ -191,6 +192,14 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def send_signal(process: asyncio.subprocess.Process, number: int) -> None:
+    """Does nothing where the process has ended. The process' own method looks first whether it has, and so
+    takes its exit code away from the event loop, which then warns of an unknown child and invents a code."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, number)
 
 
 def die_with_parent() -> None:

@@ -12,6 +12,7 @@ import termios
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from broker.embedded import send_signal
 from broker.supervision import Tasks, settled
 
 PIECE = 32 << 10
@@ -155,8 +156,8 @@ class Child:
         return code if code >= 0 else 128 - code
 
     def signal(self, number: int) -> None:
-        if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(number)
+        if self._process is not None:
+            send_signal(self._process, number)
 
     def signal_group(self, number: int) -> None:
         """To the process and all that it started, as far as they stayed in its session."""

@@ -67,6 +67,8 @@ class Dataplane:
     def join(self, node: str, ip: str, pod_cidr: str) -> None:
         """A node of this process has its addresses. Said again after each interruption, which may have
         taken the kernel's routes away."""
+        if self._routes is not None:
+            self._routes.own(pod_cidr)
         for name in self._ways:
             self._set_route(name)
         if not self._where.join(node, ip, pod_cidr):

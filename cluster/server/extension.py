@@ -1,6 +1,9 @@
 """What clients may add to admission, put together: webhooks and policies.
 
 The admission chain calls them only while any are stored, so that without them writes cost nothing more.
+When they have changed an object, the built-in mutating steps look at it again, and then those policies and
+webhooks that wish to, if others changed what they had left.
+
 A policy's status is kept by a task here, as Kubernetes' controller for it would.
 """
 
@@ -15,6 +18,7 @@ from broker.supervision import Tasks
 from cluster.api.client import ApiClient
 from cluster.api.errors import ApiError
 from cluster.api.kinds import VALIDATING_ADMISSION_POLICIES
+from cluster.api.objects import copy_of
 from cluster.server.admission.chain import Chain
 from cluster.server.admission.request import Operation, Request, Setting
 from cluster.server.auth.attributes import Authorizer
@@ -46,7 +50,7 @@ class Extension:
         self._caller = caller
         self._log = log
         make_authorizer: MakeAuthorizer = lambda request: AuthorizerValue(authorizer, request.call.user)  # noqa: E731
-        self._webhooks = Webhooks(setting, caller, make_authorizer, chain.mutate, log)
+        self._webhooks = Webhooks(setting, caller, make_authorizer, log)
         self._policies = Policies(setting, make_authorizer)
         self._mutating_policies = MutatingPolicies(setting, self._policies)
         self._due = asyncio.Event()
@@ -82,8 +86,13 @@ class Extension:
     async def _mutate(self, request: Request) -> None:
         if _is_effect(request):
             return
-        await self._mutating_policies.mutate(request)
-        await self._webhooks.mutate(request)
+        before = copy_of(request.object)
+        ran = await self._mutating_policies.mutate(request)
+        asked = await self._webhooks.mutate(request)
+        if request.object != before and request.operation in (Operation.CREATE, Operation.UPDATE):
+            self._chain.mutate(request)
+            await self._mutating_policies.mutate_again(request, ran)
+            await self._webhooks.mutate_again(request, asked)
 
     async def _validate(self, request: Request) -> None:
         if _is_effect(request):

@@ -12,7 +12,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from broker.embedded import die_with_parent
+from broker.embedded import die_with_parent, send_signal
 
 STOP_PATIENCE_S = 5.0
 """How long a child may take to end after SIGTERM before it is killed."""
@@ -63,8 +63,8 @@ class Child:
 
     def signal(self, number: signal.Signals) -> None:
         """Does nothing where the process has ended."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(number)
+        if self._process is not None:
+            send_signal(self._process, number)
 
     async def wait(self) -> int:
         if self._process is None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +15,9 @@ import pytest
 
 from agents import http
 from agents.behaviour import load_library
+from agents.emulated.agnhost.localhost import localhost
 from agents.emulated.container import EmulatedContainer
-from agents.emulated.program import seconds_of
+from agents.emulated.program import seconds_of, server_context
 from agents.emulated.runtime import EmulatedRuntime
 from agents.environment import Place
 from agents.memorynetwork import MemoryNetwork
@@ -352,3 +355,19 @@ def test_durations_are_read_as_go_writes_them(text: str, seconds: float) -> None
 def test_other_durations_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="invalid duration"):
         seconds_of(text)
+
+
+def test_the_image_has_a_certificate_of_its_own() -> None:
+    """On real sockets: it is what porter and netexec serve TLS with where nothing else is mounted."""
+    context = server_context(*localhost())
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+    trusting = ssl.create_default_context(cadata=localhost()[0].decode())
+    ours, theirs = (ssl.MemoryBIO() for _ in range(2)), (ssl.MemoryBIO() for _ in range(2))
+    to_server, to_client = next(ours), next(theirs)
+    server = context.wrap_bio(to_server, to_client, server_side=True)
+    client = trusting.wrap_bio(to_client, to_server, server_hostname="localhost")
+    for _ in range(4):
+        for side in (client, server):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    assert client.version() == "TLSv1.3"

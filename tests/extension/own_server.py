@@ -79,7 +79,7 @@ async def own_server(folder: Path, client_authority: Path | None = None) -> Asyn
         context.load_verify_locations(client_authority)
         context.verify_mode = ssl.CERT_OPTIONAL
     made = OwnServer(b64encode(pki.authority_pem).decode(), context)
-    runner = web.ServerRunner(web.Server(made.handle))
+    runner = web.ServerRunner(web.Server(made.handle), shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
     await site.start()

@@ -32,6 +32,18 @@ assert can_bind()
 netlink.remove_address("10.244.3.5")
 netlink.remove_address("10.244.3.5")
 assert not can_bind()
+def connect():
+    with socket.socket() as one:
+        try:
+            one.connect(("10.244.3.6", 80))
+        except OSError as error:
+            return error.errno
+
+netlink.refuse_route("10.244.3.0/24")
+netlink.refuse_route("10.244.3.0/24")
+assert connect() == errno.EHOSTUNREACH
+netlink.add_address("10.244.3.6")
+assert connect() == errno.ECONNREFUSED
 netlink.remove_route("10.244.9.0/24")
 try:
     netlink.replace_route("10.244.9.0/24", "192.0.2.1")

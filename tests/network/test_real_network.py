@@ -17,7 +17,7 @@ import dns.message
 import dns.query
 import dns.reversename
 import pytest
-from test_service_connections import make_certificate
+from selfsigned import make_certificate
 
 from agents.loopback import reachable_port
 

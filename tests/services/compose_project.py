@@ -47,9 +47,15 @@ class Project:
             "KUBECONFIG": str(kubeconfig),
         }
 
-    def run(self, *command: str, timeout_s: float = 300) -> str:
+    def run(self, *command: str, text: str = "", timeout_s: float = 300) -> str:
         done = subprocess.run(
-            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout_s
+            command,
+            cwd=ROOT,
+            env=self.environment,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
         )
         assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout

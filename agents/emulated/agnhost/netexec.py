@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, urlsplit
 
 from agents import http
+from agents.emulated.agnhost.localhost import CERTIFICATE, KEY, localhost
 from agents.emulated.execution import drive
 from agents.emulated.netcommands import address_of
 from agents.emulated.program import (
@@ -28,6 +29,7 @@ from agents.emulated.program import (
 )
 from agents.emulated.textcommands import options, spaced
 from agents.emulated.world import Run, Write
+from agents.files import exists
 
 if TYPE_CHECKING:
     from agents.emulated.shell import Shell
@@ -67,9 +69,15 @@ def tls_of(shell: Shell, given: dict[str, str]) -> ssl.SSLContext | None:
     """From the files that the flags name. Raises OSError, ssl.SSLError included."""
     if not given.get("tls-cert-file"):
         return None
+    return context_of(shell, given["tls-cert-file"], given.get("tls-private-key-file", ""))
+
+
+def context_of(shell: Shell, certificate: str, key: str) -> ssl.SSLContext:
+    """Of files in the container, or of those that the image has. Raises OSError."""
     files = shell.world.files
-    certificate, key = files.read(given["tls-cert-file"]), files.read(given["tls-private-key-file"])
-    return server_context(certificate, key)
+    if (certificate, key) == (CERTIFICATE, KEY) and not exists(files, certificate):
+        return server_context(*localhost())
+    return server_context(files.read(certificate), files.read(key))
 
 
 def _overridden(target: str, handler: Handler) -> Handler:

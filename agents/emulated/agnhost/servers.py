@@ -7,8 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agents import http
-from agents.emulated.agnhost.netexec import form, redirection
-from agents.emulated.program import NOT_FOUND, Handler, Program, problem, routed, served, server_context, text
+from agents.emulated.agnhost.localhost import CERTIFICATE, KEY
+from agents.emulated.agnhost.netexec import context_of, form, redirection
+from agents.emulated.program import NOT_FOUND, Handler, Program, problem, routed, served, text
 from agents.emulated.textcommands import options, spaced
 from agents.emulated.world import Run
 from agents.files import Files, exists
@@ -95,7 +96,7 @@ def _serve_hostname(shell: Shell, words: list[str]) -> Run:
 
 def _porter(shell: Shell, words: list[str]) -> Run:
     """What the environment says, at the ports that it names."""
-    variables, files = shell.variables, shell.world.files
+    variables = shell.variables
 
     async def start(program: Program) -> None:
         for name, value in variables.items():
@@ -103,11 +104,8 @@ def _porter(shell: Shell, words: list[str]) -> Run:
             if kind == "SERVE_PORT" and port.isdigit():
                 await program.serve_http(int(port), _says(value))
             elif kind == "SERVE_TLS_PORT" and port.isdigit():
-                pair = (
-                    variables.get("CERT_FILE", "/localhost.crt"),
-                    variables.get("KEY_FILE", "/localhost.key"),
-                )
-                context = server_context(files.read(pair[0]), files.read(pair[1]))
+                pair = variables.get("CERT_FILE", CERTIFICATE), variables.get("KEY_FILE", KEY)
+                context = context_of(shell, *pair)
                 await program.serve_http(int(port), _says(value), tls=context)
 
     return (yield from served(shell.world, start))

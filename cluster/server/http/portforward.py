@@ -1,6 +1,7 @@
 """Port forwarding: connections from a client's machine to ports of a pod.
 
-Over the WebSocket comes a SPDY connection (see `spdy`). Each forwarded connection opens an error stream
+Over the WebSocket comes a SPDY connection (see `spdy`); older clients upgrade to SPDY itself. Each
+forwarded connection opens an error stream
 and a data stream with the same request id; the data stream becomes a stream to the node, and what goes
 wrong on the way is written to the error stream. Clients that don't offer this get the older form
 (`channelforward`).
@@ -9,25 +10,36 @@ wrong on the way is written to the error stream. Clients that don't offer this g
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from aiohttp import WSMsgType, web
 
 from broker.supervision import Tasks
-from cluster.api.errors import ApiError
+from cluster.api.errors import ApiError, BadRequest
 from cluster.api.objects import Object
 from cluster.server.http.channelforward import forward_channels
 from cluster.server.http.exchange import Exchange
 from cluster.server.http.remotecommand import MESSAGE_LIMIT, require_websocket
 from cluster.server.http.spdy import Data, Opened, Ping, Reset, Spdy, SpdyError, data_frame, ping_frame
+from cluster.server.http.upgraded import upgrade, versions_offered, wants_spdy
 from cluster.server.streams import NodeStreams, Stream
 
 PROTOCOL = "SPDY/3.1+portforward.k8s.io"
+VERSION = "portforward.k8s.io"
 CONNECTION_LIMIT = 1000
 _PIECE_BYTES = 32 * 1024
 _DOWN = 0
 
 
+class Carrier(Protocol):
+    """What carries the SPDY frames."""
+
+    async def send_bytes(self, data: bytes, /) -> None: ...
+
+
 async def forward_ports(exchange: Exchange, pod: Object, nodes: NodeStreams) -> web.StreamResponse:
+    if wants_spdy(exchange):
+        return await _forward_over_spdy(exchange, pod, nodes)
     require_websocket(exchange)
     if PROTOCOL not in exchange.request.headers.get("Sec-WebSocket-Protocol", ""):
         return await forward_channels(exchange, pod, nodes)
@@ -46,10 +58,27 @@ async def forward_ports(exchange: Exchange, pod: Object, nodes: NodeStreams) -> 
     return socket
 
 
+async def _forward_over_spdy(exchange: Exchange, pod: Object, nodes: NodeStreams) -> web.StreamResponse:
+    offered = versions_offered(exchange)
+    if offered and VERSION not in offered:
+        raise BadRequest(f"unable to upgrade: unable to negotiate protocol: client supports {offered}")
+    connection = await upgrade(exchange, VERSION)
+    forwarding = _Forwarding(connection, pod, nodes)
+    try:
+        while data := await connection.next():
+            await forwarding.received(data)
+    except (SpdyError, ConnectionError):
+        return connection.response
+    finally:
+        await forwarding.close()
+        await connection.finish()
+    return connection.response
+
+
 class _Forwarding:
     """The streams of one client."""
 
-    def __init__(self, socket: web.WebSocketResponse, pod: Object, nodes: NodeStreams) -> None:
+    def __init__(self, socket: Carrier, pod: Object, nodes: NodeStreams) -> None:
         self._socket = socket
         self._pod = pod
         self._nodes = nodes
@@ -119,9 +148,7 @@ class _Forwarding:
 class _Connection:
     """One forwarded connection."""
 
-    def __init__(
-        self, socket: web.WebSocketResponse, stream: int, error_stream: int, node_stream: Stream
-    ) -> None:
+    def __init__(self, socket: Carrier, stream: int, error_stream: int, node_stream: Stream) -> None:
         self.stream = stream
         self._socket = socket
         self._error_stream = error_stream

@@ -4,8 +4,7 @@ Each message begins with a byte that names its channel: 0 stdin, 1 stdout, 2 std
 JSON, 4 terminal sizes as JSON. Version 5 adds 255 from the client, "no more on this channel", which is how
 the end of stdin gets through.
 
-Divergence: the older SPDY form of these requests is not served (400); kubectl has preferred WebSocket since
-1.31 and takes it without asking.
+Clients of before WebSocket use SPDY (`remotespdy`).
 """
 
 from __future__ import annotations
@@ -22,6 +21,8 @@ from cluster.api.objects import Object
 from cluster.server.http.exchange import Exchange
 from cluster.server.http.options import flag
 from cluster.server.http.podlog import container_of
+from cluster.server.http.remotespdy import run_over_spdy, version_of
+from cluster.server.http.upgraded import wants_spdy
 from cluster.server.streams import NodeStreams, Stream
 
 V5, V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
@@ -39,7 +40,9 @@ def require_websocket(exchange: Exchange) -> None:
 
 async def run_command(exchange: Exchange, pod: Object, kind: str, nodes: NodeStreams) -> web.StreamResponse:
     """`kind` is exec or attach."""
-    require_websocket(exchange)
+    spdy = wants_spdy(exchange)
+    if not spdy:
+        require_websocket(exchange)
     query = exchange.query
     options: dict[str, Any] = {name: flag(query, name) for name in ("stdin", "stdout", "stderr", "tty")}
     if kind == "exec":
@@ -49,7 +52,10 @@ async def run_command(exchange: Exchange, pod: Object, kind: str, nodes: NodeStr
     if options["tty"]:
         options["stderr"] = False
     container = container_of(pod, query.get("container", ""))
+    version = version_of(exchange) if spdy else ""
     stream = await nodes.open(pod, kind=kind, container=container, options=options)
+    if spdy:
+        return (await run_over_spdy(exchange, version, options, stream)).response
     protocols = (V5, V4, FIRST, FIRST_TEXT)
     socket = web.WebSocketResponse(protocols=protocols, compress=False, max_msg_size=MESSAGE_LIMIT)
     tasks = Tasks()

@@ -16,7 +16,7 @@ MAX_WAITING = 1 << 20
 """Bytes of the client that the pod did not take yet; beyond that the client has to wait."""
 
 
-class _Incoming:
+class Incoming:
     """Takes the client's bytes from aiohttp's protocol, in place of its parser."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -47,6 +47,20 @@ class _Incoming:
             self._transport.resume_reading()
         return data
 
+    def close(self) -> None:
+        self._transport.close()
+
+
+def taken_over(request: web.BaseRequest) -> Incoming | None:
+    """The client's bytes from now on; None where the client is gone."""
+    transport = request.transport
+    if transport is None:
+        return None
+    incoming = Incoming(transport)
+    parser: Any = incoming  # aiohttp's own is for WebSockets; it asks no more of one than this
+    request.protocol.set_parser(parser)
+    return incoming
+
 
 async def switch(request: web.BaseRequest, pod: PodConnection, head: Any, early: bytes) -> web.StreamResponse:
     """`head`: the pod's answer 101; `early`: what came right behind it."""
@@ -54,12 +68,9 @@ async def switch(request: web.BaseRequest, pod: PodConnection, head: Any, early:
     for name, value in head.headers:
         response.headers.add(name.decode("ascii"), value.decode("latin-1"))
     await response.prepare(request)
-    transport = request.transport
-    if transport is None:
+    incoming = taken_over(request)
+    if incoming is None:
         return response
-    incoming = _Incoming(transport)
-    parser: Any = incoming  # aiohttp's own is for WebSockets; it asks no more of one than this
-    request.protocol.set_parser(parser)
     downward = start_task("upgraded connection", _down(incoming, pod))
     try:
         data = early or await pod.receive()
@@ -70,11 +81,11 @@ async def switch(request: web.BaseRequest, pod: PodConnection, head: Any, early:
         return response
     finally:
         downward.cancel()
-        transport.close()
+        incoming.close()
     return response
 
 
-async def _down(incoming: _Incoming, pod: PodConnection) -> None:
+async def _down(incoming: Incoming, pod: PodConnection) -> None:
     try:
         while data := await incoming.next():
             await pod.send(data)

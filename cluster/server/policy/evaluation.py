@@ -5,12 +5,12 @@ Divergence: audit annotations and the Audit action go nowhere, as there is no au
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cluster.api.cel import Budget, CompileError, EvalError, Program, compile_untyped
+from cluster.api.cel.values import type_of
 from cluster.api.errors import ApiError, forbidden
 from cluster.api.kinds import VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS
 from cluster.api.objects import Key, Object
@@ -18,6 +18,7 @@ from cluster.api.resource import Resource
 from cluster.api.selectors import of_object_form
 from cluster.api.validation.policies import VARIABLES
 from cluster.server.admission.request import Request, Setting
+from cluster.server.custom.conversion import in_version
 from cluster.server.policy.authorizer import MakeAuthorizer
 from cluster.server.webhooks.conditions import ConditionFailed, conditions_met
 from cluster.server.webhooks.matching import EXEMPT, matched_version, selected
@@ -62,10 +63,8 @@ class Policies:
         narrower = binding["spec"].get("matchResources")
         if narrower and not self.also_matched(request, narrower):
             return []
-        scope = await self.scope(request, version)
-        parameters = functools.partial(self.parameters, request, policy["spec"], binding)
-        found = self._findings(policy, scope, parameters)
-        denials = [self._act(request, policy, binding, finding) for finding in found]
+        findings = await self._findings(request, policy, binding, version)
+        denials = [self._act(request, policy, binding, finding) for finding in findings]
         return [denial for denial in denials if denial is not None]
 
     def matched(self, request: Request, wanted: Mapping[str, Any]) -> Resource | None:
@@ -84,24 +83,22 @@ class Policies:
             return self.matched(request, {**wanted, "resourceRules": rules}) is not None
         return selected(self._setting, request, wanted)
 
-    def _findings(
-        self,
-        policy: Object,
-        scope: Mapping[str, Any],
-        find_parameters: Callable[[], Sequence[Object | None]],
-    ) -> Iterator[_Finding]:
+    async def _findings(
+        self, request: Request, policy: Object, binding: Object, version: Resource
+    ) -> list[_Finding]:
         spec = policy["spec"]
         strict = spec.get("failurePolicy", "Fail") == "Fail"
+        found: list[_Finding] = []
         try:
-            if not conditions_met(spec.get("matchConditions") or (), scope):
-                return
-            parameters = find_parameters()
+            scope = await self.scope(request, version)
+            for params in await self.parameters(request, spec, binding):
+                scope["params"] = params
+                if conditions_met(spec.get("matchConditions") or (), scope):
+                    found += _broken(spec, dict(scope), strict=strict)
         except (ConditionFailed, Misconfigured) as failure:
             if strict:
-                yield _Finding(str(failure))
-            return
-        for params in parameters:
-            yield from _broken(spec, {**scope, "params": params}, strict=strict)
+                found.append(_Finding(str(failure)))
+        return found
 
     async def scope(self, request: Request, version: Resource) -> dict[str, Any]:
         store = self._setting.store
@@ -117,7 +114,7 @@ class Policies:
             "variables": {},
         }
 
-    def parameters(self, request: Request, spec: Object, binding: Object) -> Sequence[Object | None]:
+    async def parameters(self, request: Request, spec: Object, binding: Object) -> Sequence[Object | None]:
         """One round of evaluation for each."""
         kind, reference = spec.get("paramKind"), binding["spec"].get("paramRef")
         if not kind or not reference:
@@ -136,7 +133,7 @@ class Policies:
                     "failed to configure binding: cannot use namespaced paramRef in policy binding that "
                     "matches cluster-scoped resources"
                 )
-        found = self._parameter_objects(resource, namespace, reference)
+        found = await self._parameter_objects(resource, namespace, reference)
         if not found and reference.get("parameterNotFoundAction", "Deny") == "Deny":
             raise Misconfigured(
                 "failed to configure binding: no params found for policy binding with `Deny` "
@@ -144,20 +141,20 @@ class Policies:
             )
         return found
 
-    def _parameter_objects(
+    async def _parameter_objects(
         self, resource: Resource, namespace: str, reference: Mapping[str, Any]
     ) -> list[Object]:
-        store = self._setting.store
-        qualified = self._setting.registry.storage_of(resource).qualified
+        """In the version that the policy names."""
+        store, registry = self._setting.store, self._setting.registry
+        qualified = registry.storage_of(resource).qualified
         if name := reference.get("name"):
             entry = store.get(qualified, Key(namespace, name))
-            return [] if entry is None else [entry.object]
-        selector = of_object_form(reference.get("selector") or {})
-        return [
-            entry.object
-            for entry in store.list(qualified, namespace)
-            if selector.matches(entry.object["metadata"].get("labels"))
-        ]
+            found = [] if entry is None else [entry.object]
+        else:
+            selector = of_object_form(reference.get("selector") or {})
+            objects = [entry.object for entry in store.list(qualified, namespace)]
+            found = [obj for obj in objects if selector.matches(obj["metadata"].get("labels"))]
+        return [await in_version(registry, obj, resource) for obj in found]
 
     def _act(self, request: Request, policy: Object, binding: Object, finding: _Finding) -> ApiError | None:
         names = f"'{policy['metadata']['name']}' with binding '{binding['metadata']['name']}'"
@@ -196,6 +193,22 @@ def _broken(spec: Object, scope: dict[str, Any], *, strict: bool) -> Iterator[_F
             continue
         message = _message(validation, scope, budget) or f"failed expression: {expression.strip()}"
         yield _Finding(message, validation.get("reason") or "Invalid")
+    for annotation in spec.get("auditAnnotations") or ():
+        if strict and (wrong := _annotation_problem(annotation["valueExpression"], scope, budget)):
+            yield _Finding(wrong)
+
+
+def _annotation_problem(expression: str, scope: Mapping[str, Any], budget: Budget) -> str:
+    try:
+        value = program_of(expression)(scope, budget)
+    except (CompileError, EvalError) as error:
+        return f"expression '{expression.strip()}' resulted in error: {error}"
+    if value is None or isinstance(value, str):
+        return ""
+    return (
+        f"valueExpression '{expression}' resulted in unsupported return type: {type_of(value)}. Return "
+        "type must be either string or null."
+    )
 
 
 def program_of(expression: str) -> Program:

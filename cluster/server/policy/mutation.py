@@ -5,7 +5,8 @@ Divergence: a policy is not asked again after a later one's change (reinvocation
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from cluster.api.apply_merge import merge
@@ -32,43 +33,59 @@ MUTATING_POLICIES = MUTATING_ADMISSION_POLICIES.qualified
 MUTATING_BINDINGS = MUTATING_ADMISSION_POLICY_BINDINGS.qualified
 
 
+@dataclass(frozen=True, slots=True)
+class Ran:
+    policy: Object
+    binding: Object
+    left: Object
+    """The object as it was after this policy's turn."""
+
+
 class MutatingPolicies:
     def __init__(self, setting: Setting, policies: Policies) -> None:
         self._setting = setting
         self._policies = policies
 
-    async def mutate(self, request: Request) -> None:
-        """Changes `request.object`; raises for what fails and may not."""
-        if request.qualified in EXEMPT or request.operation is Operation.DELETE:
-            return
+    async def mutate(self, request: Request) -> list[Ran]:
+        """Changes `request.object`; raises for what fails and may not. Says which policies had a turn."""
+        if request.qualified in EXEMPT or request.operation not in (Operation.CREATE, Operation.UPDATE):
+            return []
         store = self._setting.store
+        ran: list[Ran] = []
         for entry in store.list(MUTATING_BINDINGS):
             binding = entry.object
             found = store.get(MUTATING_POLICIES, Key("", binding["spec"].get("policyName", "")))
-            if found is not None:
-                await self._apply(request, found.object, binding)
+            if found is not None and await self._apply(request, found.object, binding):
+                ran.append(Ran(found.object, binding, copy_of(request.object)))
+        return ran
 
-    async def _apply(self, request: Request, policy: Object, binding: Object) -> None:
+    async def mutate_again(self, request: Request, ran: Sequence[Ran]) -> None:
+        """Those that wish it, if the object is another one than they left."""
+        for each in ran:
+            wishes = each.policy["spec"].get("reinvocationPolicy") == "IfNeeded"
+            if wishes and each.left != request.object:
+                await self._apply(request, each.policy, each.binding)
+
+    async def _apply(self, request: Request, policy: Object, binding: Object) -> bool:
+        """Whether it concerned the write."""
         spec = policy["spec"]
         version = self._policies.matched(request, spec.get("matchConstraints") or {})
         if version is None:
-            return
+            return False
         narrower = binding["spec"].get("matchResources")
         if narrower and not self._policies.also_matched(request, narrower):
-            return
+            return False
         try:
-            if not conditions_met(
-                spec.get("matchConditions") or (), await self._policies.scope(request, version)
-            ):
-                return
-            for params in self._policies.parameters(request, spec, binding):
-                await self._mutate(request, spec, params, version)
+            for params in await self._policies.parameters(request, spec, binding):
+                scope = {**await self._policies.scope(request, version), "params": params}
+                if conditions_met(spec.get("matchConditions") or (), scope):
+                    await self._mutate(request, spec, params, version)
         except (ApiError, CompileError, ConditionFailed, EvalError, ItemError, Misconfigured) as error:
-            if spec.get("failurePolicy", "Fail") == "Ignore":
-                return
-            names = f"'{policy['metadata']['name']}' with binding '{binding['metadata']['name']}'"
-            why = f"policy {names} denied request: {error}"
-            raise forbidden(request.call.resource, request.name, why) from None
+            if spec.get("failurePolicy", "Fail") != "Ignore":
+                names = f"'{policy['metadata']['name']}' with binding '{binding['metadata']['name']}'"
+                why = f"policy {names} denied request: {error}"
+                raise forbidden(request.call.resource, request.name, why) from None
+        return True
 
     async def _mutate(
         self, request: Request, spec: Object, params: Mapping[str, Any] | None, version: Resource

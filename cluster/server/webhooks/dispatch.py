@@ -1,15 +1,13 @@
 """Asks the webhooks that a write concerns: the mutating ones in turn, then the validating ones all at once.
 
-With no configuration stored the admission chain has no webhooks at all, and writes stay synchronous. When
-webhooks have changed an object, the built-in mutating steps look at it again, and then those webhooks that
-wish to be asked again if others changed what they saw.
+With no configuration stored the admission chain has no webhooks at all, and writes stay synchronous.
 
 Divergence: audit annotations go nowhere, as there is no audit log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,18 +48,22 @@ class _Wanted:
     version: Resource
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    wanted: _Wanted
+    left: Object
+    """The object as it was after this webhook's turn."""
+
+
 class Webhooks:
     def __init__(
         self,
         setting: Setting,
         caller: Caller,
         make_authorizer: MakeAuthorizer,
-        built_in: Callable[[Request], None],
         log: FilteringBoundLogger,
     ) -> None:
-        """`built_in`: the mutating steps of the server itself."""
         self._make_authorizer = make_authorizer
-        self._built_in = built_in
         self._tasks = Tasks()
         self._setting = setting
         self._caller = caller
@@ -73,25 +75,23 @@ class Webhooks:
             found += entry.object.get("webhooks") or ()
         return found
 
-    async def mutate(self, request: Request) -> None:
+    async def mutate(self, request: Request) -> list[Asked]:
+        """The first round. Says who was asked, and what they left."""
         if request.qualified in EXEMPT:
-            return
-        asked: list[tuple[_Wanted, int]] = []
-        changes = 0
+            return []
+        asked: list[Asked] = []
         for hook in self._hooks(MUTATING):
             wanted = await self._wanted(request, hook)
-            if wanted is None:
-                continue
-            if await self._mutate_once(request, wanted):
-                changes += 1
-            asked.append((wanted, changes))
-        if changes and request.operation in (Operation.CREATE, Operation.UPDATE):
-            before = copy_of(request.object)
-            self._built_in(request)
-            changes += request.object != before
-        for wanted, seen in asked:
-            if wanted.hook.get("reinvocationPolicy") == "IfNeeded" and seen < changes:
+            if wanted is not None:
                 await self._mutate_once(request, wanted)
+                asked.append(Asked(wanted, copy_of(request.object)))
+        return asked
+
+    async def mutate_again(self, request: Request, asked: Sequence[Asked]) -> None:
+        """Those that wish it, if the object is another one than they left."""
+        for each in asked:
+            if each.wanted.hook.get("reinvocationPolicy") == "IfNeeded" and each.left != request.object:
+                await self._mutate_once(request, each.wanted)
 
     async def validate(self, request: Request) -> None:
         if request.qualified in EXEMPT:
@@ -140,29 +140,27 @@ class Webhooks:
                 raise forbidden(request.call.resource, request.name, str(failure)) from None
         return _Wanted(hook, version)
 
-    async def _mutate_once(self, request: Request, wanted: _Wanted) -> bool:
-        """Whether the object is another one now."""
+    async def _mutate_once(self, request: Request, wanted: _Wanted) -> None:
         response = await self._ask(request, wanted)
         if response is None or request.operation not in (Operation.CREATE, Operation.UPDATE):
-            return False
+            return
         try:
             patch = patch_of(response)
         except BadAnswer as error:
             self._failed(wanted.hook, str(error))
-            return False
+            return
         if patch is None:
-            return False
+            return
         before, registry = request.object, self._setting.registry
         if request.subresource == "scale":
             shown = scale.shown(registry, request.resource, before)
             patched = json_patch(copy_of(shown), patch)
             request.object = scale.rescaled(registry, request.resource, before, patched)
-            return request.object != before
+            return
         shown = await in_version(registry, before, wanted.version)
         request.object = await taken_in(
             self._setting, request, wanted.version, json_patch(copy_of(shown), patch)
         )
-        return request.object != before
 
     async def _ask(self, request: Request, wanted: _Wanted) -> Mapping[str, Any] | None:
         """The response of an allowing webhook; None for one that failed and may. Raises ApiError."""
