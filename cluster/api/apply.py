@@ -32,6 +32,7 @@ from cluster.api.managed_compare import applied_fields, compare, created_fields
 from cluster.api.managed_forms import Form, form_of
 from cluster.api.managed_sets import Fields, intersection, minus, paths, union, with_named
 from cluster.api.objects import Object
+from cluster.api.reset_fields import taken
 from cluster.api.resource import Resource
 
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
@@ -59,11 +60,12 @@ def apply(
     """
     form = form_of(resource, type_)
     _check(resource, config, form)
-    wanted = _relevant(config, resource, subresource)
+    custom = type_ is not None or not resource.schema
+    wanted = taken(config, resource, subresource, custom=custom)
     before: Object = live if live is not None else {"metadata": {}}
     claims = claims_of(before["metadata"].get("managedFields") or [])
     if live is not None and not claims:
-        old = created_fields(_relevant(live, resource, subresource), form)
+        old = created_fields(taken(live, resource, subresource, custom=custom), form)
         claims[Owner(BEFORE_FIRST, "Update", resource.api_version, "")] = Claim(
             old, resource.api_version, now
         )
@@ -99,15 +101,6 @@ def _check(resource: Resource, config: Mapping[str, Any], form: Form) -> None:
         shown = found[0] if len(found) == 1 else "errors:\n" + "\n".join(f"  {each}" for each in found)
         where = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}; {kind}"
         raise InternalError(f"failed to create typed patch object ({where}): {shown}")
-
-
-def _relevant(config: Mapping[str, Any], resource: Resource, subresource: str) -> Object:
-    """The configuration without what this endpoint does not take: status, or all but status."""
-    if subresource == "status":
-        return {name: value for name, value in config.items() if name not in ("spec", "data")}
-    if "status" in resource.subresources and "status" in config:
-        return {name: value for name, value in config.items() if name != "status"}
-    return dict(config)
 
 
 def _pruned(merged: Object, claims: Claims, last: Fields, form: Form) -> Object:

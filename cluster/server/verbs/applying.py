@@ -11,10 +11,12 @@ from cluster.api.objects import Key, Object, copy_of, timestamp
 from cluster.server.call import Call
 from cluster.server.verbs import schema, writing
 from cluster.server.verbs.environment import Environment
+from cluster.server.verbs.narrowing import Narrow
 from cluster.store.entry import Entry
 
 
-async def apply_patch(env: Environment, call: Call, config: Any, *, force: bool) -> Entry:
+async def apply_patch(env: Environment, call: Call, config: Any, narrow: Narrow, *, force: bool) -> Entry:
+    """`narrow`: what of the merged object the endpoint may change."""
     if not call.field_manager:
         raise _required_manager()
     if not isinstance(config, Mapping):
@@ -25,7 +27,7 @@ async def apply_patch(env: Environment, call: Call, config: Any, *, force: bool)
     if env.store.get(strategy.qualified, key) is None:
         return await _create(env, call, config, force=force)
     return await writing.replace(
-        env, call, lambda live: _applied(env, call, live, config, force=force), tracked=True
+        env, call, lambda live: narrow(live, applied(env, call, live, config, force=force)), tracked=True
     )
 
 
@@ -37,11 +39,11 @@ async def _create(env: Environment, call: Call, config: Mapping[str, Any], *, fo
     if uid:
         why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
         raise errors.conflict(strategy.resource, call.name, why)
-    made = _applied(env, call, None, config, force=force)
+    made = applied(env, call, None, config, force=force)
     return await writing.create_object(env, call, made, tracked=True)
 
 
-def _applied(
+def applied(
     env: Environment, call: Call, live: Object | None, config: Mapping[str, Any], *, force: bool
 ) -> Object:
     """The merged object, private and complete."""

@@ -9,9 +9,10 @@ from cluster.api.client import PatchType
 from cluster.api.objects import Object
 from cluster.api.patch import json_patch, merge_patch_object, strategic_merge_patch
 from cluster.server.call import Call
-from cluster.server.verbs import schema, subresources, writing
+from cluster.server.verbs import scale, schema, subresources, writing
 from cluster.server.verbs.applying import apply_patch
 from cluster.server.verbs.environment import Environment
+from cluster.server.verbs.narrowing import whole
 from cluster.store.entry import Entry
 
 
@@ -22,12 +23,22 @@ async def patch(env: Environment, call: Call, kind: PatchType, patch: Any, *, fo
             "the body of the request was in an unknown format - accepted media types include: "
             "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
         )
-    if call.subresource in subresources.PATCHED_AS_VIEW:
-        view = await subresources.get(env, call)
-        return await subresources.update(env, call, patched(call, kind, view.object, patch))
+    if call.subresource == "scale":
+        return await _patch_scale(env, call, kind, patch, force=force)
+    narrow = whole if call.subresource in ("", "status") else subresources.narrowed(env, call)
     if kind is PatchType.APPLY:
-        return await apply_patch(env, call, patch, force=force)
-    return await writing.replace(env, call, lambda current: _changed(env, call, kind, current, patch))
+        return await apply_patch(env, call, patch, narrow, force=force)
+    return await writing.replace(
+        env, call, lambda current: narrow(current, _changed(env, call, kind, current, patch))
+    )
+
+
+async def _patch_scale(env: Environment, call: Call, kind: PatchType, patch: Any, *, force: bool) -> Entry:
+    """Its patch applies to another object than the parent."""
+    if kind is PatchType.APPLY:
+        return await scale.apply(env, call, patch, force=force)
+    view = await subresources.get(env, call)
+    return await subresources.update(env, call, patched(call, kind, view.object, patch))
 
 
 def patched(call: Call, kind: PatchType, current: Object, patch: Any) -> Object:

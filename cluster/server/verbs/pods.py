@@ -1,4 +1,4 @@
-"""The subresources of pods that write: binding, eviction, ephemeralcontainers, resize."""
+"""The subresources of pods that write something else than a part of the pod: binding and eviction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from cluster.api import errors
 from cluster.api.kinds import PODS
-from cluster.api.objects import Key, Object, copy_of, timestamp
+from cluster.api.objects import Key, Object, timestamp
 from cluster.server.admission.request import Operation
 from cluster.server.call import Call, DeleteOptions
 from cluster.server.verbs import deletion, writing
@@ -116,42 +116,3 @@ def _deletion_options(body: Object) -> DeleteOptions:
         propagation=sent.get("propagationPolicy"),
         body=sent,
     )
-
-
-async def update_ephemeral_containers(env: Environment, call: Call, body: Object) -> Entry:
-    """Adds ephemeral containers to a running pod."""
-    wanted = writing.taken_in(env, call, body)
-
-    def extended(current: Object) -> Object:
-        spec = {**current["spec"]}
-        containers = wanted["spec"].get("ephemeralContainers")
-        if containers:
-            spec["ephemeralContainers"] = copy_of(containers)
-        return {**current, "metadata": dict(wanted["metadata"]), "spec": spec}
-
-    return await writing.replace(env, call, extended)
-
-
-async def resize(env: Environment, call: Call, body: Object) -> Entry:
-    """Changes resources of containers in place."""
-    wanted = writing.taken_in(env, call, body)
-
-    def resized(current: Object) -> Object:
-        spec = {**current["spec"]}
-        for field in ("containers", "initContainers"):
-            if field in spec:
-                new = {c["name"]: c for c in wanted["spec"].get(field, ())}
-                spec[field] = [_with_resources(c, new.get(c["name"])) for c in spec[field]]
-        return {**current, "metadata": dict(wanted["metadata"]), "spec": spec}
-
-    return await writing.replace(env, call, resized)
-
-
-def _with_resources(container: Object, wanted: Object | None) -> Object:
-    if wanted is None:
-        return container
-    changed = {**container}
-    for name in ("resources", "resizePolicy"):
-        if name in wanted:
-            changed[name] = wanted[name]
-    return changed

@@ -14,7 +14,9 @@ from cluster.api.resource import Resource
 from cluster.api.selectors import of_map, of_object_form
 from cluster.server.call import Call
 from cluster.server.verbs import reading, writing
+from cluster.server.verbs.applying import apply_patch
 from cluster.server.verbs.environment import Environment
+from cluster.server.verbs.narrowing import whole
 from cluster.store.entry import Entry
 
 _METADATA = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
@@ -44,6 +46,22 @@ async def update(env: Environment, call: Call, body: Object) -> Entry:
         return new
 
     return _view(env, call, await writing.replace(env, call, scaled))
+
+
+async def apply(env: Environment, call: Call, config: Any, *, force: bool) -> Entry:
+    """Server-side apply of a Scale: its manager comes to own the replicas of the object itself."""
+    if not isinstance(config, Mapping) or config.get("kind") != "Scale":
+        raise errors.BadRequest("error decoding YAML: the body is not a Scale")
+    paths, replicas = _paths(env.registry, call.resource), (config.get("spec") or {}).get("replicas")
+    parent: Object = {
+        "apiVersion": call.resource.api_version,
+        "kind": call.resource.kind,
+        "metadata": {"name": call.name, **(config.get("metadata") or {})},
+    }
+    if replicas is not None:
+        _check_replicas(call, replicas)
+        parent = _with(parent, paths.replicas, replicas)
+    return _view(env, call, await apply_patch(env, call, parent, whole, force=force))
 
 
 _BUILT_IN = ScalePaths(replicas=("spec", "replicas"), status_replicas=("status", "replicas"))

@@ -11,12 +11,11 @@ from cluster.api.objects import Key, Object
 from cluster.server.call import Call
 from cluster.server.verbs import pods, reading, scale, writing
 from cluster.server.verbs.environment import Environment
+from cluster.server.verbs.metadata import check_target
+from cluster.server.verbs.narrowing import NARROW, Narrow
 from cluster.store.entry import Entry
 
 Handler = Callable[[Environment, Call, Object], Awaitable[Entry]]
-
-PATCHED_AS_VIEW = frozenset({"scale"})
-"""Subresources whose patch applies to another object than the parent."""
 
 
 async def get(env: Environment, call: Call) -> Entry:
@@ -60,51 +59,23 @@ async def _review(env: Environment, call: Call, qualified: str, body: Object) ->
 
 async def update(env: Environment, call: Call, body: Object) -> Entry:
     """PUT to a subresource other than status."""
-    qualified = env.strategy(call.resource).qualified
     if call.subresource == "scale":
         return await scale.update(env, call, body)
-    handler = _UPDATE.get((qualified, call.subresource))
-    if handler is None:
+    narrow = narrowed(env, call)
+    wanted = writing.taken_in(env, call, body)
+    check_target(call, wanted["metadata"])
+    return await writing.replace(env, call, lambda current: narrow(current, wanted))
+
+
+def narrowed(env: Environment, call: Call) -> Narrow:
+    """What an update or a patch through this subresource may change. Raises MethodNotAllowed."""
+    narrow = NARROW.get((env.strategy(call.resource).qualified, call.subresource))
+    if narrow is None:
         raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
-    return await handler(env, call, body)
-
-
-async def _finalize(env: Environment, call: Call, body: Object) -> Entry:
-    """Namespaces only: spec.finalizers and nothing else."""
-    wanted = writing.taken_in(env, call, body)
-
-    def finalized(current: Object) -> Object:
-        finalizers = (wanted.get("spec") or {}).get("finalizers")
-        metadata = dict(current["metadata"])
-        for name in ("uid", "resourceVersion"):
-            if wanted["metadata"].get(name):
-                metadata[name] = wanted["metadata"][name]
-        return {**current, "metadata": metadata, "spec": {"finalizers": finalizers} if finalizers else {}}
-
-    return await writing.replace(env, call, finalized)
-
-
-async def _approve(env: Environment, call: Call, body: Object) -> Entry:
-    """Certificate signing requests: the Approved and Denied conditions."""
-    wanted = writing.taken_in(env, call, body)
-
-    def approved(current: Object) -> Object:
-        conditions = (wanted.get("status") or {}).get("conditions")
-        status = {name: value for name, value in current.get("status", {}).items() if name != "conditions"}
-        if conditions:
-            status["conditions"] = conditions
-        return {**current, "metadata": dict(wanted["metadata"]), "status": status}
-
-    return await writing.replace(env, call, approved)
+    return narrow
 
 
 _CREATE: dict[tuple[str, str], Handler] = {
     ("pods", "binding"): pods.bind,
     ("pods", "eviction"): pods.evict,
-}
-_UPDATE: dict[tuple[str, str], Handler] = {
-    ("namespaces", "finalize"): _finalize,
-    ("certificatesigningrequests.certificates.k8s.io", "approval"): _approve,
-    ("pods", "ephemeralcontainers"): pods.update_ephemeral_containers,
-    ("pods", "resize"): pods.resize,
 }
