@@ -22,6 +22,7 @@ from cluster.api.objects import Key, Object
 from cluster.api.resource import Resource
 from cluster.store.journal.memory import MemoryJournal
 from cluster.store.store import Store
+from scenarios.drill import Drill
 from scenarios.drills.checkers import Broken, Promise
 from scenarios.drills.convergence import difference_of_store
 from scenarios.drills.drill import CONVERGE_S, Outcome
@@ -51,38 +52,40 @@ UNREACHABLE = (OSError, ServiceUnavailable)
 
 async def drill_processes(seed: int) -> Outcome:
     """Plays the drill of this seed on a cluster of its own; the seed draws options, faults and writes."""
+    options = draw(Chance(seed).fork("options"))
+    async with running_cluster(nodes=options.nodes, profile=options.profile) as drill:
+        return await play(drill, seed, pods_reachable=True)
+
+
+async def play(drill: Drill, seed: int, *, pods_reachable: bool) -> Outcome:
+    """On a running cluster without workloads, whose nodes are Ready. `pods_reachable`: from here, by IP."""
     chance = Chance(seed)
     options = draw(chance.fork("options"))
     clock = SystemClock()
     began = clock.monotonic()
     broken: Broken | None = None
-    async with running_cluster(nodes=options.nodes, profile=options.profile) as drill:
-        ledger = Ledger()
-        workload = Workload(drill.client, ledger, chance.fork("workload"))
+    ledger = Ledger()
+    workload = Workload(drill.client, ledger, chance.fork("workload"))
 
-        async def outage(which: CentralProcess, length_s: float) -> None:
-            await drill.faults.bounce(which)  # its start is the outage
+    async def outage(which: CentralProcess, length_s: float) -> None:
+        await drill.faults.bounce(which)  # its start is the outage
 
-        storm = Storm(
-            drill.faults,
-            outage,
-            drill.client,
-            clock=clock,
-            options=options,
-            chance=chance.fork("storm"),
-        )
-        try:
-            await workload.create(replicas=4, stateful=False)
-            await _until_converged(drill.client, "the first rollout", clock)
-            await _rage(storm, workload, options.pause_s)
-            await _until_converged(drill.client, "the storm", clock)
-            await _acknowledged(drill.client, ledger)
+    storm = Storm(
+        drill.faults, outage, drill.client, clock=clock, options=options, chance=chance.fork("storm")
+    )
+    try:
+        await workload.create(replicas=4, stateful=False)
+        await _until_converged(drill.client, "the first rollout", clock)
+        await _rage(storm, workload, options.pause_s)
+        await _until_converged(drill.client, "the storm", clock)
+        await _acknowledged(drill.client, ledger)
+        if pods_reachable:
             await _answers(drill.client)
-            await _quiet(drill.client)
-        except Broken as error:
-            broken = error
-        except FaultError as error:
-            broken = Broken(Promise.SOUND, str(error))
+        await _quiet(drill.client)
+    except Broken as error:
+        broken = error
+    except FaultError as error:
+        broken = Broken(Promise.SOUND, str(error))
     took_s = clock.monotonic() - began
     return Outcome(seed=seed, options=options, broken=broken, story=tuple(storm.story), virtual_s=took_s)
 
