@@ -20,6 +20,7 @@ from agents.emulated.rootfs import user_of
 from agents.etcfiles import etc_files, hostname
 from agents.process.container import ProcessContainer
 from agents.process.isolation import Identity, Root, capabilities_of
+from agents.process.lowports import with_reachable_api
 from agents.runtime import Exit, ImageError, Launch, PulledImage
 from agents.termination import DEFAULT_PATH
 from broker.chance import Chance
@@ -159,7 +160,7 @@ class ProcessRuntime:
             "HOSTNAME": hostname(launch.pod),
             "KUBEMU_ROOT": str(root.path),
             "KUBEMU_POD_IP": launch.pod_ip,
-            **launch.environment,
+            **with_reachable_api(launch.environment),
         }
 
     def forget(self, uid: str) -> None:
