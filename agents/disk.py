@@ -35,6 +35,12 @@ HOST_DIRECTORIES = (
     "/srv", "/sys", "/tmp", "/usr", "/var/lib/kubelet", "/var/log/pods", "/var/run", "/var/tmp",
 )  # fmt: skip
 """What every machine has, emulated ones too."""
+HOST_FILES = {
+    "/etc/hostname": b"localhost\n",
+    "/etc/hosts": b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+    "/etc/os-release": b'NAME="kubemu"\nID=kubemu\nPRETTY_NAME="kubemu"\n',
+    "/etc/passwd": b"root:x:0:0:root:/root:/bin/sh\n",
+}
 
 
 class Disk(Protocol):
@@ -76,6 +82,8 @@ class MemoryDisk:
             self._machine = MemoryFiles()
             for path in HOST_DIRECTORIES:
                 self._machine.make_directory(path, parents=True)
+            for path, content in HOST_FILES.items():
+                self._machine.write(path, content)
             for path in ("/tmp", "/var/tmp"):
                 self._machine.chmod(path, 0o1777)
         return self._machine

@@ -44,6 +44,7 @@ from cluster.server.local import LocalClient
 from cluster.server.usage import Usage
 from cluster.server.verbs import Verbs
 from cluster.server.webhooks.caller import HttpsCaller
+from cluster.server.webhooks.reach import Reach
 from cluster.settings import DEFAULT_PORT, Settings
 from cluster.store.journal import Journal
 from cluster.store.store import Store
@@ -130,7 +131,8 @@ class ControlPlane:
             load_balancer_cidr=settings.load_balancer_cidr,
         )
         self._front_proxy = trust.front_proxy
-        self.backends = Backends(self.store, trust.front_proxy)
+        reach = Reach(self.store, self.gateway)
+        self.backends = Backends(self.store, trust.front_proxy, reach)
         self.api_services = ApiServices(
             self.store,
             self.registry,
@@ -139,7 +141,7 @@ class ControlPlane:
             clock=clock,
             log=log.bind(component="aggregator"),
         )
-        caller = HttpsCaller(self.store)
+        caller = HttpsCaller(reach)
         self.definitions = Definitions(
             self.store,
             self.registry,

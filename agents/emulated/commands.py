@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from agents.emulated import awk, datacommands, filecommands, lookups, netcommands, sockets, textcommands
 from agents.emulated.agnhost import agnhost
 from agents.emulated.agnhost.mounttest import mounttest
+from agents.emulated.sampleapi import sample_apiserver
 from agents.emulated.syntax import parse
 from agents.emulated.textcommands import Command, options
 from agents.emulated.world import FOREVER_S, Ended, Leave, Run, Sleep, err, out
@@ -366,6 +367,7 @@ COMMANDS: dict[str, Command] = {
     "hostname": _hostname,
     "id": _id,
     "kill": _kill,
+    "kube-sample-apiserver": sample_apiserver,
     "local": _export,
     "mounttest": mounttest,
     "nnp": _nnp,

@@ -1,12 +1,14 @@
 """A container whose command really runs, as processes of this machine.
 
-Its memory limit is watched, not enforced by the kernel: a container that exceeds it is killed at the next
-look and shows OOMKilled. It dies with the agent, by the parent-death signal of its namespace's first process.
+Its limits are a control group's where the machine grants one. Elsewhere its memory is watched: a container
+that exceeds its limit is killed at the next look and shows OOMKilled. It dies with the agent, by the
+parent-death signal of its namespace's first process.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -16,6 +18,7 @@ from typing import Any
 from agents.emulated.execution import EmulatedExecution
 from agents.emulated.log import ContainerLog
 from agents.process import usage
+from agents.process.cgroups import ControlGroup
 from agents.process.child import Child
 from agents.process.isolation import Identity, Root, unsharing
 from agents.runtime import (
@@ -36,6 +39,7 @@ from cluster.api import quantity
 from cluster.api.objects import Object
 
 MEMORY_LOOK_S = 0.25
+KILLED = 128 + signal.SIGKILL
 SETTLE_S, SETTLE_LOOK_S = 20.0, 0.005
 
 
@@ -74,8 +78,10 @@ class ProcessContainer:
         clock: Clock,
         tasks: Tasks,
         on_exit: Callable[[Exit], None],
+        limits: ControlGroup | None = None,
     ) -> None:
         self.id = id
+        self._limits = limits
         self._launch = launch
         self._root = root
         self._environment = environment
@@ -150,6 +156,8 @@ class ProcessContainer:
         if self._ended.done():
             return
         self._ended.set_result(None)
+        if self._exceeded():
+            self._out_of_memory, code = True, KILLED
         reason = "OOMKilled" if self._out_of_memory else "Error" if code else "Completed"
         exit = Exit(code=code, reason=reason)
         self._on_exit(with_message(exit, self._launch.container, self._read_message, self._log.lines()))
@@ -160,11 +168,17 @@ class ProcessContainer:
     def _watch_memory(self) -> None:
         if self._ended.done() or self._memory_limit is None:
             return
-        if usage.memory_bytes(self._pids()) > self._memory_limit:
+        if self._exceeded():
             self._out_of_memory = True
             self._kill()
             return
         self._timer = asyncio.get_running_loop().call_later(MEMORY_LOOK_S, self._watch_memory)
+
+    def _exceeded(self) -> bool:
+        """One process too much for the memory is the end of all, as with the kubelet's groups."""
+        if self._limits is not None:
+            return self._limits.killed_for_memory()
+        return self._memory_limit is not None and usage.memory_bytes(self._pids()) > self._memory_limit
 
     def _pids(self) -> list[int]:
         return usage.tree(self._first()) if not self._ended.done() else []
@@ -193,8 +207,13 @@ class ProcessContainer:
             else:
                 self._kill()
         if first_time and grace_s > 0:
-            usage.send(self._first(), signal.SIGTERM)
+            usage.send(self._first(), self._stop_signal())
         await settled(self._ended)
+
+    def _stop_signal(self) -> int:
+        name = (self._launch.container.get("lifecycle") or {}).get("stopSignal") or "SIGTERM"
+        known = getattr(signal, name, None)
+        return known if isinstance(known, signal.Signals) else signal.SIGTERM
 
     async def execute(self, command: Sequence[str], *, timeout_s: float | None) -> tuple[int, bytes]:
         execution = await self.begin(command, stdin=False, tty=False)
@@ -212,7 +231,7 @@ class ProcessContainer:
         if self._ended.done():
             raise ExecProblem("container is not running")
         name = command[0] if command else ""
-        if "/" not in name and shutil.which(name, path=self._environment["PATH"]) is None:
+        if not self._has_program(name):
             raise no_such_program(self.id, name)
         child = Child(self._tasks)
         words = self._root.entering(self._first(), command, self._directory, self._identity, tty)
@@ -225,6 +244,15 @@ class ProcessContainer:
             raise ExecProblem(f"failed to exec in container: {why}") from error
         self._children[child] = None
         return child
+
+    def _has_program(self, name: str) -> bool:
+        """As far as can be told from outside: what is in volumes is not looked at."""
+        if "/" not in name:
+            return shutil.which(name, path=self._environment["PATH"]) is not None
+        mounts = self._launch.container.get("volumeMounts") or ()
+        if not name.startswith("/") or any(name.startswith(mount["mountPath"]) for mount in mounts):
+            return True
+        return os.path.lexists(name) or os.path.lexists(f"{self._root.path}{name}")
 
     def attach(self, *, stdin: bool, tty: bool) -> Attached:
         attached = Attached(self._main, stdin)
@@ -248,6 +276,11 @@ class ProcessContainer:
         used = usage.memory_bytes(self._pids())
         if limit is not None and used > limit:
             raise ResizeProblem(limit_below_usage(limit, used))
+        if self._limits is not None:
+            try:
+                self._limits.limit(resources)
+            except OSError as error:
+                raise ResizeProblem(str(error)) from error
         watched, self._memory_limit = self._memory_limit is not None, limit
         if limit is not None and not watched:
             self._watch_memory()

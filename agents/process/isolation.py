@@ -79,6 +79,8 @@ class Root:
         self._read_only = read_only
         self._sysctls = {name: value for name, value in (sysctls or {}).items() if name in OWN_SYSCTLS}
         self._binds: list[tuple[Path, Path, bool]] = []
+        self.joining: Sequence[str] = ()
+        """Steps of a shell: they make it a member of the container's control groups."""
 
     def make(self, files: dict[str, str]) -> None:
         """`files`: path → text, of the container's own."""
@@ -172,6 +174,7 @@ class Root:
             return _on_terminal(words, tty)
         root = shlex.quote(str(self.path))
         steps = [
+            *self.joining,
             f"hostname {shlex.quote(hostname)} 2>/dev/null || :",
             f"mount --bind {root} {root}",
             f"mount --rbind / {root}/{HOST}",

@@ -18,8 +18,11 @@ from agents.behaviour import Library
 from agents.disk import DirectoryDisk
 from agents.emulated.rootfs import user_of
 from agents.etcfiles import etc_files, hostname
+from agents.process import cgroups
+from agents.process.cgroups import ControlGroup
 from agents.process.container import ProcessContainer
-from agents.process.isolation import Identity, Root, capabilities_of
+from agents.process.isolation import Identity, Root, capabilities_of, unsharing
+from agents.process.lowports import with_reachable_api
 from agents.runtime import Exit, ImageError, Launch, PulledImage
 from agents.termination import DEFAULT_PATH
 from broker.chance import Chance
@@ -30,6 +33,8 @@ from cluster.api.objects import Object
 NAME = "process"
 IMAGE_BYTES = 1_000_000
 _PREFIX = "kubemu-processes-"
+REMOVALS, REMOVAL_LOOK_S = 50, 0.02
+"""How often, until the last process of a control group is gone."""
 MEMORY = Path("/dev/shm")
 """Where Linux keeps files in memory."""
 
@@ -52,6 +57,7 @@ class ProcessRuntime:
         """For emptyDirs in memory; None: they are on the disk."""
         self._disk: DirectoryDisk | None = None
         self._containers: dict[str, ProcessContainer] = {}
+        self._limits: list[ControlGroup] = []
 
     def choose(self, pod: Object, handler: str) -> bool:
         return True
@@ -104,11 +110,13 @@ class ProcessRuntime:
             sysctls={sysctl["name"].replace("/", "."): sysctl["value"] for sysctl in asked},
         )
         await asyncio.to_thread(_furnish, root, launch)
+        limits = _limits(identity, launch) if unsharing() else None
+        root.joining = limits.joining() if limits is not None else ()
         user, group, groups = user_of(launch.pod, launch.container)
 
         def ended(exit: Exit) -> None:
             self._containers.pop(identity, None)
-            self._tasks.start(f"remove {identity}", asyncio.to_thread(shutil.rmtree, root.path, True))
+            self._tasks.start(f"remove {identity}", self._remove(root.path, limits))
             on_exit(exit)
 
         container = ProcessContainer(
@@ -127,13 +135,22 @@ class ProcessRuntime:
             clock=self._clock,
             tasks=self._tasks,
             on_exit=ended,
+            limits=limits,
         )
+        if limits is not None:
+            self._limits.append(limits)
         try:
             await container.start(words)
         except OSError as error:
             raise RuntimeError(_cannot_run(words[0], (error.strerror or str(error)).lower())) from error
         self._containers[identity] = container
         return container
+
+    async def _remove(self, path: Path, limits: ControlGroup | None) -> None:
+        await asyncio.to_thread(shutil.rmtree, path, True)
+        if limits is not None:
+            await _dissolve(limits)
+            self._limits.remove(limits)
 
     def _words(self, launch: Launch) -> list[str]:
         """Raises RuntimeError."""
@@ -159,7 +176,7 @@ class ProcessRuntime:
             "HOSTNAME": hostname(launch.pod),
             "KUBEMU_ROOT": str(root.path),
             "KUBEMU_POD_IP": launch.pod_ip,
-            **launch.environment,
+            **with_reachable_api(launch.environment),
         }
 
     def forget(self, uid: str) -> None:
@@ -173,9 +190,32 @@ class ProcessRuntime:
         for container in list(self._containers.values()):
             await container.stop(0.0)
         await self._tasks.close()
+        for limits in self._limits:
+            await _dissolve(limits)
         for left in (self._home, self._memory):
             if left is not None:
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def _limits(identity: str, launch: Launch) -> ControlGroup | None:
+    """None where there are no limits, or the machine does not grant them."""
+    resources = launch.container.get("resources") or {}
+    if not resources.get("limits") or not cgroups.version():
+        return None
+    group = ControlGroup(identity.rpartition("/")[2])
+    try:
+        group.make(resources)
+    except OSError:
+        group.remove()
+        return None
+    return group
+
+
+async def _dissolve(limits: ControlGroup) -> None:
+    for _ in range(REMOVALS):
+        if limits.remove():
+            return
+        await asyncio.sleep(REMOVAL_LOOK_S)
 
 
 def _furnish(root: Root, launch: Launch) -> None:
@@ -189,6 +229,7 @@ def _furnish(root: Root, launch: Launch) -> None:
 
 def _sweep() -> None:
     """Removes what agents left that were killed."""
+    cgroups.sweep()
     for left in (*Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"), *MEMORY.glob(f"{_PREFIX}*")):
         pid = left.name.removeprefix(_PREFIX).partition("-")[0]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():

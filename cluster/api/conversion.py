@@ -43,7 +43,7 @@ def autoscaler_to_v1(obj: Object) -> Object:
     if behavior := spec.pop("behavior", None):
         annotations[_BEHAVIOR] = _text(behavior)
     out = obj | {"apiVersion": _V1, "spec": spec}
-    if status := obj.get("status"):
+    if (status := obj.get("status")) is not None:
         out["status"] = _status_to_v1(status, annotations)
     return _with_annotations(out, annotations)
 
@@ -59,7 +59,7 @@ def _status_to_v1(status: Object, annotations: dict[str, str]) -> Object:
         annotations[_CURRENT_METRICS] = _text([_metric_to_v1(metric, "current") for metric in current])
     if conditions := status.pop("conditions", None):
         annotations[_CONDITIONS] = _text(conditions)
-    return status
+    return {"currentReplicas": 0, "desiredReplicas": 0} | status
 
 
 def autoscaler_to_v2(obj: Object) -> Object:
@@ -210,11 +210,11 @@ _EVENT_NAMES_BACK = {new: old for old, new in _EVENT_NAMES.items()}
 
 def event_to_events_group(obj: Object) -> Object:
     renamed = {_EVENT_NAMES.get(name, name): value for name, value in obj.items()}
-    return renamed | {"apiVersion": "events.k8s.io/v1"}
+    return {"eventTime": None} | renamed | {"apiVersion": "events.k8s.io/v1"}
 
 
 def event_to_core(obj: Object) -> Object:
-    renamed = {_EVENT_NAMES_BACK.get(name, name): value for name, value in obj.items()}
+    renamed = {_EVENT_NAMES_BACK.get(n, n): value for n, value in obj.items() if value is not None}
     return renamed | {"apiVersion": "v1"}
 
 

@@ -9,11 +9,12 @@ subresource. Entries and the sets in them are never changed in place, so version
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, Literal, NamedTuple
 
 from cluster.api.facts import Type
 from cluster.api.managed_compare import compare, created_fields
-from cluster.api.managed_forms import form_of
+from cluster.api.managed_forms import ItemError, form_of
 from cluster.api.managed_sets import Fields, is_well_formed, minus, union
 from cluster.api.objects import Object
 from cluster.api.resource import Resource
@@ -60,7 +61,9 @@ def track(
     metadata = new["metadata"]
     entries = _entries(new, old, subresource)
     no_fields: Fields = {}
-    changed, removed = (created_fields(new, form), no_fields) if old is None else compare(old, new, form)
+    changed, removed = no_fields, no_fields
+    with suppress(ItemError):  # an item of a list without its key: the write counts, who owns it stays unsaid
+        changed, removed = (created_fields(new, form), no_fields) if old is None else compare(old, new, form)
     if changed or removed:
         owner = Owner(manager, "Update", resource.api_version, subresource)
         claims = claims_of(entries)

@@ -135,6 +135,8 @@ def _itself(item: Any) -> Any:
 
 def _merge_items(old: list[Any], patch: list[Any], field: Field) -> list[Any]:
     key = field.merge_key
+    if not all(isinstance(item, Mapping) for item in (*old, *patch)):
+        raise _unfit()
     items: dict[Any, Any] = {item.get(key): item for item in old}
     plain = [item for item in patch if _PATCH not in item]
     replace = False

@@ -1,20 +1,27 @@
 """The informers of one process, shared by all its controllers, and the client that keeps them current.
 
 `WriteThrough` is the `ApiClient` that controllers get: each answer of a write is handed to the informer of
-its resource before the writer sees it (see `informer`: read your own writes).
+its resource before the writer sees it (see `informer`: read your own writes). A creation whose answer was
+lost may have happened: its writer hears of the failure only after the watch had time to show the object, so
+that it is not made twice.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 
 from cluster.api.client import ApiClient, PatchType, Propagation, WatchEvent
+from cluster.api.errors import ServerTimeout
 from cluster.api.objects import Object, ObjectList
 from cluster.api.resource import Resource
 from cluster.reconcile.informer import Informer
 
 Launch = Callable[[str, Coroutine[Any, Any, None]], None]
+
+UNKNOWN_OUTCOME_S = 1.0
+"""How long a watch may be behind the writes."""
 
 
 class Informers:
@@ -104,9 +111,13 @@ class WriteThrough:
     async def create(
         self, resource: Resource, body: Object, *, namespace: str = "", subresource: str = "", name: str = ""
     ) -> Object:
-        created = await self._client.create(
-            resource, body, namespace=namespace, subresource=subresource, name=name
-        )
+        try:
+            created = await self._client.create(
+                resource, body, namespace=namespace, subresource=subresource, name=name
+            )
+        except ServerTimeout:
+            await asyncio.sleep(UNKNOWN_OUTCOME_S)
+            raise
         if not subresource:
             self._informers.observe(resource, created)
         return created

@@ -9,11 +9,12 @@ Divergence: Kubernetes draws among equal nodes at random.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from cluster.scheduler.decision import Decision, Refusal
 from cluster.scheduler.nodes import NodeInfo
-from cluster.scheduler.plugins import Check
+from cluster.scheduler.plugins import Check, Within
 from cluster.scheduler.pods import PodInfo
 from cluster.scheduler.profile import Profile
 from cluster.scheduler.snapshot import Snapshot
@@ -54,7 +55,13 @@ def _schedule(
         return Decision(nodes_total=len(nodes), refusal=checks)
     candidates = _candidates(pod, snapshot, nodes)
     enough = len(nodes) if explain else _enough(len(candidates), profile.percentage_of_nodes)
-    feasible, refusals, looked_at = _search(candidates, checks, enough, snapshot.start)
+    refusals: dict[str, Refusal] = {}
+    within = next((check for check in checks if isinstance(check, Within)), None)
+    feasible: list[NodeInfo] = []
+    if within is not None and candidates is nodes and not explain:
+        feasible, looked_at = _search_within(within, nodes, checks, enough, snapshot)
+    if not feasible:
+        feasible, refusals, looked_at = _search(candidates, checks, enough, snapshot.start)
     if candidates is nodes:
         snapshot.start = (snapshot.start + looked_at) % len(nodes)
     decision = Decision(nodes_total=len(nodes), refusals=refusals, feasible=len(feasible))
@@ -135,6 +142,24 @@ def _search(
             if len(feasible) >= enough:
                 break
     return feasible, refusals, len(feasible) + len(refusals)
+
+
+def _search_within(
+    within: Within, nodes: list[NodeInfo], checks: list[Check], enough: int, snapshot: Snapshot
+) -> tuple[list[NodeInfo], int]:
+    """What `_search` finds, without a look at nodes that one of the checks refuses by their label. Why the
+    others are refused is not found out: that is only wanted where no node is feasible."""
+    by_value, start = snapshot.positions(within.key), snapshot.start
+    positions = sorted(position for value in within.values for position in by_value.get(value, ()))
+    first = bisect_left(positions, start)
+    feasible: list[NodeInfo] = []
+    for position in positions[first:] + positions[:first]:
+        node = nodes[position]
+        if refusal_of(node, checks) is None:
+            feasible.append(node)
+            if len(feasible) >= enough:
+                return feasible, (position - start) % len(nodes) + 1
+    return feasible, len(nodes)
 
 
 def _scores(

@@ -78,6 +78,7 @@ class Snapshot:
         self._assumed: dict[str, float] = {}
         self._order: list[NodeInfo] | None = None
         self._labelled: dict[str, tuple[list[str], bool]] = {}
+        self._positions: dict[str, dict[str, list[int]]] = {}
         self.nominated: dict[str, tuple[PodInfo, str]] = {}
         """Pods that wait on a node for their victims to go, by uid; room is kept for them."""
         self.prefer_no_schedule = 0
@@ -102,9 +103,20 @@ class Snapshot:
             found = self._labelled[key] = (present, None not in values)
         return found
 
+    def positions(self, key: str) -> dict[str, list[int]]:
+        """Where in `ordered` the nodes with each value of a label are, ascending."""
+        found = self._positions.get(key)
+        if found is None:
+            found = self._positions[key] = {}
+            for position, node in enumerate(self.ordered()):
+                if (value := node.labels.get(key)) is not None:
+                    found.setdefault(value, []).append(position)
+        return found
+
     def _reorder(self) -> None:
         self._order = None
         self._labelled.clear()
+        self._positions.clear()
 
     def set_node(self, node: Object) -> None:
         name = node["metadata"]["name"]

@@ -70,8 +70,8 @@ class ServiceAllocator:
                 obj["status"] = {**(obj.get("status") or {}), "loadBalancer": {}}
         if spec.get("type") == "ExternalName":
             return
-        _set_families(spec, obj["metadata"]["name"])
-        key = Key(obj["metadata"]["namespace"], obj["metadata"].get("name", ""))
+        _set_families(spec, obj["metadata"].get("name", ""))
+        key = Key(obj["metadata"].get("namespace", ""), obj["metadata"].get("name", ""))
         self._allocate_address(spec, key)
         self._allocate_ports(spec, key)
 

@@ -64,6 +64,8 @@ def _is_zero(value: Any) -> bool:
 
 
 def _namespace(obj: Object) -> None:
+    metadata = obj["metadata"]  # whose name may have been drawn after the defaults were set
+    metadata["labels"] = {**(metadata.get("labels") or {}), "kubernetes.io/metadata.name": metadata["name"]}
     spec = obj["spec"] = dict(obj.get("spec") or {})
     if "kubernetes" not in (spec.get("finalizers") or ()):
         spec["finalizers"] = [*(spec.get("finalizers") or ()), "kubernetes"]
@@ -86,9 +88,9 @@ def _job(obj: Object) -> None:
     labels = template_metadata["labels"] = dict(template_metadata.get("labels") or {})
     for name, value in (
         (_LEGACY_JOB_UID, metadata["uid"]),
-        (_LEGACY_JOB_NAME, metadata["name"]),
+        (_LEGACY_JOB_NAME, metadata.get("name", "")),
         (_JOB_UID, metadata["uid"]),
-        (_JOB_NAME, metadata["name"]),
+        (_JOB_NAME, metadata.get("name", "")),
     ):
         labels.setdefault(name, value)
     selector = spec["selector"] = dict(spec.get("selector") or {})
@@ -104,7 +106,7 @@ def _priority_class(obj: Object) -> None:
 
 
 def _definition(obj: Object) -> None:
-    stored = [version["name"] for version in obj["spec"]["versions"] if version["storage"]]
+    stored = [version["name"] for version in obj["spec"].get("versions") or () if version["storage"]]
     names = {"kind": "", "plural": ""}
     obj["status"] = {"conditions": None, "acceptedNames": names, "storedVersions": stored}
 
@@ -115,7 +117,7 @@ def _definition_update(new: Object, old: Mapping[str, Any]) -> None:
     known = status.get("storedVersions") or []
     added = [
         version["name"]
-        for version in new["spec"]["versions"]
+        for version in new["spec"].get("versions") or ()
         if version["storage"] and version["name"] not in known
     ]
     if added:

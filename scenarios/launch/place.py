@@ -2,22 +2,21 @@
 
 A cluster on this machine owns a directory (data, logs, kubeconfig, credentials, `state.json`) and a slot
 of the loopback network: pods out of 127.64.0.0/10, Services out of 127.128.0.0/10, cut into sixteen parts,
-so that several clusters run side by side. A slot is held by a file lock, which the kernel releases when
-the holder dies. A janitor, a shell that waits for its standard input to close, removes a temporary
+so that several clusters run side by side. A slot is held by a name of a socket, which the kernel releases
+when the holder dies. A janitor, a shell that waits for its standard input to close, removes a temporary
 directory even when its owner is killed.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from dataclasses import asdict, dataclass, field
-from io import TextIOWrapper
 from pathlib import Path
 
 SLOTS = 16
@@ -91,21 +90,26 @@ def alive(pid: int) -> bool:
 
 
 class NetworkSlot:
-    """One sixteenth of the loopback addresses, held until released or until the process ends."""
+    """One sixteenth of the loopback addresses, held until released or until the process ends.
+
+    The loopback addresses are everybody's who is in the same network namespace, whichever user; so are the
+    abstract names of Unix sockets, and the kernel frees those when their holder ends.
+    """
 
     def __init__(self) -> None:
-        self._lock: TextIOWrapper | None = None
+        self._lock: socket.socket | None = None
         self.number = -1
 
     def acquire(self) -> None:
         """Raises NoFreeSlot."""
-        folder = Path(tempfile.gettempdir()) / f"kubemu-networks-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
         for number in range(SLOTS):
-            lock = (folder / f"{number}.lock").open("w")
+            lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                lock.bind(f"\0kubemu-network-{number}")
+            except OSError:
+                lock.close()
+                continue
+            if _still_used(number):
                 lock.close()
                 continue
             self._lock, self.number = lock, number
@@ -129,6 +133,19 @@ class NetworkSlot:
     @property
     def load_balancer_cidr(self) -> str:
         return f"127.{129 + 4 * self.number}.0.0/24"
+
+
+def _still_used(number: int) -> bool:
+    """Whether agents of a former holder answer there yet: for DNS, with privileges or without."""
+    for port in (53, 60053):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind((f"127.{128 + 4 * number}.0.10", port))
+            except PermissionError:
+                continue
+            except OSError:
+                return True
+    return False
 
 
 class TemporaryPlace:

@@ -49,7 +49,7 @@ class Bench:
         environment: Mapping[str, str] = spec.pop("environment", {})
         launch = Launch(
             pod=pod,
-            container={"name": "c", "image": IMAGE, "args": list(args), **spec},
+            container={"name": "c", "image": IMAGE, **({"args": list(args)} if args else {}), **spec},
             pod_ip=ip,
             environment=environment,
             restart_count=0,

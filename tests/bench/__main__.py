@@ -1,7 +1,7 @@
 """`make bench`: the figures of this machine beside the reference of the design (section 7).
 
-`python -m tests.bench [--large] [NAME …]`: `--large` adds the thousand-node measurements, NAMEs choose some
-of start, requests, rollouts, scheduling, service, endpoints, large.
+`python -m tests.bench [--quick] [NAME …]`: `--quick` leaves out what takes minutes (a thousand nodes, the
+scheduler on five thousand); NAMEs choose some of the measurements instead.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from tests.bench import rates, scheduling, services, workloads
+from tests.bench import large, rates, scheduling, services, traffic, workloads
 
 
 class Bar(NamedTuple):
@@ -33,6 +33,7 @@ BARS: dict[str, Bar] = {
     "memory, 100 nodes with 1000 pods [MB]": Bar("≤ 400", "985"),
     "scheduler, 5000 pods on 1000 nodes [pods/s]": Bar("≥ 1000"),
     "scheduler, 5000 pods on 1000 nodes, spread and anti-affinity [pods/s]": Bar("≥ 300"),
+    "10000 scheduled pods on 1000 nodes to Running [s]": Bar("≤ 60"),
     "10000 pinned pods on 1000 nodes to Running [s]": Bar("≤ 60", "60 (KWOK)"),
 }
 MEASUREMENTS: dict[str, Callable[[], Awaitable[dict[str, float]]]] = {
@@ -42,21 +43,29 @@ MEASUREMENTS: dict[str, Callable[[], Awaitable[dict[str, float]]]] = {
     "scheduling": scheduling.scheduling,
     "service": services.with_service,
     "endpoints": services.endpoint_news,
+    "traffic": traffic.traffic,
+    "growth": scheduling.growth,
+    "large": large.thousand_nodes,
 }
-LARGE = {"large": workloads.pinned}
+SLOW = ("growth", "large")
+
+
+def _figure(value: float) -> str:
+    """Three digits that count."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 async def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
-    parser.add_argument("--large", action="store_true", help="also with a thousand nodes")
-    parser.add_argument("names", nargs="*", choices=[*MEASUREMENTS, *LARGE, []], help="only these")
+    parser.add_argument("--quick", action="store_true", help=f"without {' and '.join(SLOW)}")
+    parser.add_argument("names", nargs="*", choices=[*MEASUREMENTS, []], help="only these")
     given = parser.parse_args()
-    names = given.names or [*MEASUREMENTS, *(LARGE if given.large else ())]
-    print(f"{'figure':<70} {'kubemu':>9} {'goal':>9} {'reference':>10}")
+    names = given.names or [name for name in MEASUREMENTS if not (given.quick and name in SLOW)]
+    print(f"{'figure':<75} {'kubemu':>9} {'goal':>9} {'reference':>10}")
     for name in names:
-        for label, value in (await (MEASUREMENTS | LARGE)[name]()).items():
+        for label, value in (await MEASUREMENTS[name]()).items():
             bar = BARS.get(label, Bar())
-            print(f"{label:<70} {value:>9.1f} {bar.goal:>9} {bar.reference:>10}", flush=True)
+            print(f"{label:<75} {_figure(value):>9} {bar.goal:>9} {bar.reference:>10}", flush=True)
 
 
 if __name__ == "__main__":

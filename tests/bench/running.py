@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from scenarios.launch.place import TemporaryPlace
 
 CLOCK = SystemClock()
 POLL_S = 0.05
-PATIENCE_S = 300.0
+PATIENCE_S = 600.0
 
 
 @asynccontextmanager
@@ -37,7 +38,7 @@ async def running_cluster(spec: ClusterSpec) -> AsyncIterator[tuple[LocalCluster
 async def _ready_nodes(client: RemoteClient, wanted: int) -> bool:
     nodes = (await client.list(kinds.NODES)).items
     conditions = [condition_of(node, "Ready") for node in nodes]
-    return sum(c is not None and c["status"] == "True" for c in conditions) >= wanted
+    return len([c for c in conditions if c is not None and c["status"] == "True"]) >= wanted
 
 
 async def until(test: Callable[[], Awaitable[bool]], *, period_s: float = POLL_S) -> None:
@@ -51,6 +52,15 @@ async def until(test: Callable[[], Awaitable[bool]], *, period_s: float = POLL_S
 def memory_mb(cluster: LocalCluster) -> float:
     """Proportional set size of all processes, as the kernel accounts it."""
     return sum(_pss_kb(record.pid) for record in cluster.records()) / 1024
+
+
+def cpu_s(cluster: LocalCluster) -> float:
+    """Processor time that all processes have used: what a loaded machine does not change."""
+    ticks = 0
+    for record in cluster.records():
+        fields = Path(f"/proc/{record.pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _pss_kb(pid: int) -> int:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import structlog
 
@@ -21,6 +24,7 @@ from cluster.reconcile.world import Background, World
 from cluster.scheduler.scheduler import Scheduler
 from cluster.server.local import LocalClient
 from cluster.server.verbs import Verbs
+from cluster.store.entry import Change
 from cluster.store.journal.memory import MemoryJournal
 from cluster.store.store import Store
 from tests.bench.running import CLOCK, until
@@ -29,6 +33,7 @@ ZONES = 10
 HOSTNAME = "kubernetes.io/hostname"
 ZONE = "topology.kubernetes.io/zone"
 APP = {"matchLabels": {"app": "load"}}
+_NOTHING: Object = {}
 SPREAD: Object = {
     "topologySpreadConstraints": [
         {"maxSkew": 1, "topologyKey": ZONE, "whenUnsatisfiable": "DoNotSchedule", "labelSelector": APP}
@@ -44,15 +49,36 @@ SPREAD: Object = {
 
 
 async def scheduling(pods: int = 5000, nodes: int = 1000) -> dict[str, float]:
-    label = f"scheduler, {pods} pods on {nodes} nodes"
-    return {
-        f"{label} [pods/s]": await scheduled({}, pods, nodes),
-        f"{label}, spread and anti-affinity [pods/s]": await scheduled(SPREAD, pods, nodes),
-    }
+    figures: dict[str, float] = {}
+    for extra, how in ((_NOTHING, ""), (SPREAD, ", spread and anti-affinity")):
+        label = f"scheduler, {pods} pods on {nodes} nodes{how}"
+        measured = await scheduled(extra, pods, nodes)
+        figures[f"{label} [pods/s]"] = measured.per_second
+        figures[f"{label}, a pod alone, median [ms]"] = measured.alone_ms
+    return figures
 
 
-async def scheduled(extra: Object, pods: int, nodes: int) -> float:
-    """Pods per second from the scheduler's start to the last binding."""
+async def growth(pods: int = 1500, sizes: Sequence[int] = (1000, 5000)) -> dict[str, float]:
+    """What a pod costs on clusters of different sizes. As in Kubernetes the search ends at a share of feasible
+    nodes that falls with the size, here 42 and 10 percent: 420 and 500 nodes."""
+    figures: dict[str, float] = {}
+    for extra, how in ((_NOTHING, ""), (SPREAD, ", spread and anti-affinity")):
+        for nodes in sizes:
+            label = f"scheduler, on {nodes} nodes{how}, CPU time of a pod [ms]"
+            figures[label] = (await scheduled(extra, pods, nodes)).work_ms
+    return figures
+
+
+class Measured(NamedTuple):
+    per_second: float
+    """From the scheduler's start to the last binding."""
+    work_ms: float
+    """Processor time of one pod, with its binding."""
+    alone_ms: float
+    """From a pod's creation to its binding, when nothing else is going on."""
+
+
+async def scheduled(extra: Object, pods: int, nodes: int) -> Measured:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     chance, log = Chance(1), structlog.get_logger()
     store = Store(MemoryJournal(), clock=CLOCK)
@@ -63,17 +89,38 @@ async def scheduled(extra: Object, pods: int, nodes: int) -> float:
     garbage.settle()
     system = ActorSystem(clock=CLOCK, chance=chance, log=log)
     system.spawn("informers", lambda: Background(world))
-    began = CLOCK.monotonic()
+    began, worked = CLOCK.monotonic(), time.process_time()
     system.spawn("scheduler", lambda: Scheduler(world))
 
     async def all_bound() -> bool:
         return all(entry.object["spec"].get("nodeName") for entry in store.list("pods"))
 
     await until(all_bound)
-    took_s = CLOCK.monotonic() - began
+    took_s, work_s = CLOCK.monotonic() - began, time.process_time() - worked
+    alone_ms = await _alone(client, store, extra)
     await system.stop()
     verbs.close()
-    return pods / took_s
+    return Measured(pods / took_s, 1000 * work_s / pods, alone_ms)
+
+
+async def _alone(client: LocalClient, store: Store, extra: Object, count: int = 101) -> float:
+    """The median over pods that are created one after the other."""
+    bound = asyncio.Event()
+
+    def look(changes: Sequence[Change]) -> None:
+        if any(c.entry.qualified == "pods" and c.entry.object["spec"].get("nodeName") for c in changes):
+            bound.set()
+
+    end = store.subscribe(look)
+    took_ms = []
+    for number in range(count):
+        bound.clear()
+        began = CLOCK.monotonic()
+        await client.create(kinds.PODS, _pod(f"alone-{number}", extra), namespace="default")
+        await bound.wait()
+        took_ms.append(1000 * (CLOCK.monotonic() - began))
+    end()
+    return sorted(took_ms)[count // 2]
 
 
 async def _fill(client: LocalClient, extra: Object, pods: int, nodes: int) -> None:
@@ -85,14 +132,18 @@ async def _fill(client: LocalClient, extra: Object, pods: int, nodes: int) -> No
     for number in range(nodes):
         await client.create(kinds.NODES, _node(number))
         await _ready(client, number)
-    container = {"name": "c", "image": "pause", "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}}}
     for number in range(pods):
-        meta = {"name": f"p{number}", "labels": {"app": "load"}}
-        spec = {"containers": [container], **extra}
-        body = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
-        await client.create(kinds.PODS, body, namespace="default")
+        await client.create(kinds.PODS, _pod(f"p{number}", extra), namespace="default")
         if number % 100 == 0:
             await asyncio.sleep(0)
+
+
+def _pod(name: str, extra: Object) -> Object:
+    container = {"name": "c", "image": "pause", "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}}}
+    meta = {"name": name, "labels": {"app": "load"}}
+    return {
+        "apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": {"containers": [container], **extra},
+    }  # fmt: skip
 
 
 def _node(number: int) -> Object:

@@ -42,7 +42,7 @@ async def with_service(nodes: int = 100, replicas: int = 1000) -> dict[str, floa
             await until(rolled_out, period_s=0.2)
             figures[f"{label}, {what} [pods/s]"] = replicas / (CLOCK.monotonic() - began)
 
-        await client.create(kinds.SERVICES, _service(NAME, {"app": NAME}), namespace=NAMESPACE)
+        await client.create(kinds.SERVICES, service(NAME, {"app": NAME}), namespace=NAMESPACE)
         body = _probed(replicas)
         await timed("to Available", client.create(kinds.DEPLOYMENTS, body, namespace=NAMESPACE))
         again = {"spec": {"template": {"metadata": {"annotations": {"again": "1"}}}}}
@@ -97,7 +97,7 @@ async def endpoint_news(services: int = 1000, endpoints: int = 10, nodes: int = 
 
 
 async def _create(client: RemoteClient, name: str, endpoints: int) -> None:
-    await client.create(kinds.SERVICES, _service(name, None), namespace=NAMESPACE)
+    await client.create(kinds.SERVICES, service(name, None), namespace=NAMESPACE)
     await client.create(kinds.ENDPOINT_SLICES, _slice(name, endpoints), namespace=NAMESPACE)
 
 
@@ -138,8 +138,8 @@ def _lines(directory: Path) -> Iterator[dict[str, Any]]:
                     continue  # the last line is still being written
 
 
-def _service(name: str, selector: dict[str, str] | None) -> Object:
-    spec: Object = {"ports": [{"port": 80}]}
+def service(name: str, selector: dict[str, str] | None, port: int = 80) -> Object:
+    spec: Object = {"ports": [{"port": port}]}
     if selector is not None:
         spec["selector"] = selector
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,8 +10,7 @@ from cluster.api.client import PatchType
 from cluster.api.objects import Object
 from scenarios.launch.cluster import ClusterSpec
 from scenarios.rollouts import progress
-from tests.bench.client import Request, rate
-from tests.bench.rates import PODS, list_rates
+from tests.bench.rates import list_rates
 from tests.bench.running import CLOCK, memory_mb, running_cluster, until
 
 CONTAINER: Object = {
@@ -85,36 +82,3 @@ async def rollouts(nodes: int = 100, replicas: int = 1000) -> dict[str, float]:
         )
         await timed("deletion", none_left, client.delete(kinds.DEPLOYMENTS, "load", namespace="default"))
     return figures
-
-
-async def pinned(nodes: int = 1000, pods: int = 10_000, processes: int = 4) -> dict[str, float]:
-    """Pods that name their node, created from outside, until all run: KWOK's own measure."""
-    spec = ClusterSpec(name="bench-large", nodes=nodes, per_process=nodes // processes)
-    async with running_cluster(spec) as (cluster, client):
-        idle_mb = memory_mb(cluster)
-        began = CLOCK.monotonic()
-        created = await rate(
-            cluster.kubeconfig,
-            [Request("POST", PODS, _pinned(f"p{n}", f"node-{n % nodes + 1}")) for n in range(pods)],
-            lanes=16,
-        )
-
-        async def all_run() -> bool:
-            await asyncio.sleep(0.5)
-            waiting = await client.list(
-                kinds.PODS, namespace="default", field_selector="status.phase!=Running"
-            )
-            return not waiting.items
-
-        await until(all_run)
-        return {
-            f"{pods} pinned pods on {nodes} nodes to Running [s]": CLOCK.monotonic() - began,
-            f"create of {pods} pinned pods [1/s]": created,
-            f"memory, {nodes} nodes idle [MB]": idle_mb,
-            f"memory, {nodes} nodes with {pods} pods [MB]": memory_mb(cluster),
-        }
-
-
-def _pinned(name: str, node: str) -> str:
-    spec = {"nodeName": node, "terminationGracePeriodSeconds": 0, "containers": [CONTAINER]}
-    return json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})

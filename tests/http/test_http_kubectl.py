@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sys
+from base64 import b64decode, b64encode
 from pathlib import Path
 
+import orjson
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from live_server import LiveServer
 
 DEPLOYMENT = """
@@ -131,3 +139,59 @@ async def test_kinds_without_patch_are_validated_by_the_client(kubectl: Kubectl)
     assert "not a JSON Web Token" in await kubectl("create", "-o", "yaml", "-f", "-", stdin=review % "")
     refused = await kubectl("create", "-f", "-", stdin=review % ', "bogus": 1', code=1)
     assert 'unknown field "bogus"' in refused
+
+
+async def test_a_status_is_applied(kubectl: Kubectl) -> None:
+    """Its manager owns what it said of the status, and nothing of the spec that it sent along."""
+    await kubectl("apply", "--server-side", "-f", "-", stdin=DEPLOYMENT)
+    status = "status: {conditions: [{type: Odd, status: 'True', reason: Said, message: by hand}]}\n"
+    arguments = ("apply", "--server-side", "--subresource=status", "--field-manager=hand", "-f", "-")
+    changed = DEPLOYMENT.replace("replicas: 2", "replicas: 9") + status
+    await kubectl(*arguments, stdin=changed)
+    path = 'jsonpath={.spec.replicas} {.status.conditions[?(@.type=="Odd")].reason}'
+    assert await kubectl("get", "deploy", "web", "-o", path) == "2 Said"
+    fields = 'jsonpath={.metadata.managedFields[?(@.manager=="hand")]}'
+    entry = orjson.loads(await kubectl("get", "deploy", "web", "--show-managed-fields", "-o", fields))
+    assert (entry["operation"], entry["subresource"]) == ("Apply", "status")
+    assert "f:spec" not in entry["fieldsV1"]
+
+
+async def test_an_approved_request_gives_a_certificate_that_works(
+    kubectl: Kubectl, live: LiveServer, tmp_path: Path
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ann")])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    spec = {
+        "request": b64encode(request.public_bytes(Encoding.PEM)).decode(),
+        "signerName": "kubernetes.io/kube-apiserver-client",
+        "usages": ["client auth"],
+    }
+    kind = {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest"}
+    body = {**kind, "metadata": {"name": "ann"}, "spec": spec}
+    await kubectl("create", "-f", "-", stdin=orjson.dumps(body).decode())
+    assert "ann approved" in await kubectl("certificate", "approve", "ann")
+    for _ in range(600):
+        issued = await kubectl("get", "csr", "ann", "-o", "jsonpath={.status.certificate}")
+        if issued:
+            break
+        await asyncio.sleep(0.05)
+    assert "Approved,Issued" in await kubectl("get", "csr", "ann")
+    (tmp_path / "ann.crt").write_bytes(b64decode(issued))
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "ann.key").write_bytes(pem)
+    session = live.session(tmp_path / "ann.crt", tmp_path / "ann.key")
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    reply = await live.call(
+        "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", review, session=session
+    )
+    assert reply.expect(201)["status"]["userInfo"]["username"] == "ann"
+
+
+async def test_default_roles_are_listed(kubectl: Kubectl) -> None:
+    listed = (await kubectl("get", "clusterroles", "-o", "name")).split()
+    prefix = "clusterrole.rbac.authorization.k8s.io/"
+    wanted = ("cluster-admin", "view", "system:basic-user", "system:controller:job-controller")
+    assert {prefix + name for name in wanted} <= set(listed)
+    shown = await kubectl("describe", "clusterrole", "system:public-info-viewer")
+    assert "[/healthz]" in shown

@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
+import pytest
+
 from broker.cause import current_cause
 from broker.supervision import Tasks
 from broker.virtualtime import run_virtual
 from cluster.api import kinds
 from cluster.api.client import EventType, WatchEvent
-from cluster.api.errors import Gone, ServiceUnavailable
+from cluster.api.errors import Gone, ServerTimeout, ServiceUnavailable
 from cluster.api.objects import Key, Object, ObjectList
 from cluster.reconcile.informer import Informer
+from cluster.reconcile.informers import Informers, WriteThrough
 
 
 def pod(name: str, revision: int, uid: str = "", **labels: str) -> Object:
@@ -182,5 +185,24 @@ def test_indexes_follow_changes() -> None:
         await api.batches.put([event(EventType.DELETED, pod("a", 3, app="web"))])
         await turn()
         assert not informer.index_values("app")
+
+    virtually(scenario)
+
+
+def test_a_lost_answer_is_told_when_the_watch_has_had_time() -> None:
+    """The object that was made all the same is in the cache before its writer can try again."""
+
+    async def scenario(informer: Informer, api: ScriptedApi, changes: Changes) -> None:
+        class Lossy(ScriptedApi):
+            async def create(self, resource: Any, body: Object, **where: str) -> Object:
+                asyncio.get_running_loop().call_later(
+                    0.5, api.batches.put_nowait, [WatchEvent(EventType.ADDED, pod("b", 7), "")]
+                )
+                raise ServerTimeout("the answer was lost")
+
+        client = WriteThrough(Lossy(), Informers(Lossy()))  # type: ignore[arg-type]
+        with pytest.raises(ServerTimeout):
+            await client.create(kinds.PODS, pod("b", 0))
+        assert informer.get(Key("default", "b")) is not None
 
     virtually(scenario)

@@ -22,3 +22,14 @@ async def test_a_rollout_of_probed_replicas_behind_a_service_makes_no_node_regis
     figures = await services.with_service(nodes=40, replicas=300)
     late = figures["nodes that were late meanwhile"]
     assert figures["registrations per node"] * 40 <= 40 + late, figures
+
+
+async def test_hundreds_of_nodes_connect_and_run_what_is_pinned_to_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """400 nodes in two processes, a pod for each, then as many through the scheduler and a Deployment: brokers
+    have limits that a few nodes never meet."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    large = importlib.import_module("tests.bench.large")
+    figures = await large.thousand_nodes(nodes=400, pods=400, replicas=200, processes=2)
+    assert len(figures) == 14

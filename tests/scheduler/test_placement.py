@@ -9,6 +9,7 @@ from scheduled import HOST, ZONE, Scene, node, pod
 
 from broker.chance import Chance
 from cluster.api.selectors import of_map
+from cluster.scheduler.plugins import topology_spread
 from cluster.scheduler.templates import Templates
 
 WEB = {"matchLabels": {"app": "web"}}
@@ -191,6 +192,34 @@ def test_the_short_way_finds_a_node_as_good_as_the_long_way(seed: int) -> None:
             scene.snapshot.remove(placed.pop(chance.below(len(placed))))
         if chance.random() < 0.1:
             scene.snapshot.set_node(node(f"n{chance.below(len(nodes))}", cpu=chance.choice(["1", "4"])))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_nodes_in_closed_domains_are_passed_over_without_a_difference(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pods of two groups and two constraints on 200 nodes, some of them tight, some without a label: every
+    pod goes where a search over all nodes would put it, and the next search starts at the same node."""
+    chance = Chance(seed)
+    nodes = [
+        node(f"n{i}", cpu=str(1 + chance.below(3)), zone=f"z{chance.below(6)}" if chance.below(9) else "",
+             rack=f"r{chance.below(12)}")
+        for i in range(200)
+    ]  # fmt: skip
+    constraints = [
+        {"maxSkew": 1 + n, "topologyKey": key, "whenUnsatisfiable": "DoNotSchedule", "labelSelector": WEB}
+        for n, key in enumerate((ZONE, "rack"))
+    ]
+    spec = {"topologySpreadConstraints": constraints[: 1 + seed % 2]}
+    wanted = [
+        pod(f"p{i}", cpu="1", labels=LABELS if chance.below(3) else {"app": "other"}, **spec)
+        for i in range(250)
+    ]
+    narrow, wide = Scene(*nodes), Scene(*nodes)
+    found = [(where, narrow.snapshot.start) for each in wanted for where in narrow.place(each)]
+    monkeypatch.setattr(topology_spread, "DOMAINS_WEIGHED", 0)
+    assert found == [(where, wide.snapshot.start) for each in wanted for where in wide.place(each)]
+    assert len({where for where, _ in found}) > 50
 
 
 def test_a_node_that_has_the_image_is_taken_before_one_without_any_image() -> None:

@@ -27,13 +27,17 @@ def test_five_agents_are_five_nodes(project: Project) -> None:
     assert names == [f"node/agent-{n}" for n in range(1, 6)]
 
 
-@pytest.mark.parametrize("scenario", ["node-failure", "node-partition", "liveness-restart"])
+@pytest.mark.parametrize(
+    "scenario", ["node-failure", "node-partition", "liveness-restart", "node-kill-under-load"]
+)
 def test_scenario(project: Project, scenario: str) -> None:
     """Kill and disconnect through the Docker API; the cluster heals as it does on processes."""
     try:
         assert "passed" in project.run(sys.executable, "-m", "scenarios", "run", scenario, *_on(project))
     finally:
-        project.run(KUBECTL, "delete", "-f", "scenarios/manifests/web.yaml", "--ignore-not-found", "--wait")
+        for manifest in ("web", "steady"):
+            file = f"scenarios/manifests/{manifest}.yaml"
+            project.run(KUBECTL, "delete", "-f", file, "--ignore-not-found", "--wait")
 
 
 def test_pause_and_bounce(project: Project, tmp_path: Path) -> None:

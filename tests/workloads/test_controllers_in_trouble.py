@@ -114,7 +114,7 @@ def test_no_node_has_two_daemon_pods_and_no_ordinal_two_pods(seed: int) -> None:
         members = [p for p in pods if p["metadata"]["labels"]["app"] == "db"]
         assert sorted(p["metadata"]["name"] for p in members) == [f"db-{n}" for n in range(wanted)]
         assert all(map(is_ready, pods))
-        assert excess["most"] <= 2
+        assert excess["most"] <= 1
         await cluster.expect_quiet()
 
     simulate(scenario, seed, through=storm.client)

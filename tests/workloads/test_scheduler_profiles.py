@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from controlled_cluster import Cluster, simulate
-from staged_nodes import add_nodes, pod
+from staged_nodes import add_node, add_nodes, pod
 
 from cluster import settings
 from cluster.api import kinds
@@ -150,3 +150,15 @@ def test_an_explanation_as_people_read_it() -> None:
         "  b  score 150   NodeResourcesFit 50, ImageLocality 100",
         "  a  refused by NodeResourcesFit: Insufficient cpu",
     ]
+
+
+def test_a_bound_pod_is_labelled_with_its_zone() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        await add_node(cluster, "far", labels={"topology.kubernetes.io/zone": "z1", "color": "blue"})
+        await cluster.create(kinds.PODS, pod("p", labels={"app": "a"}))
+        await cluster.settle(5)
+        found = await cluster.get(kinds.PODS, "p")
+        assert found["spec"]["nodeName"] == "far"
+        assert found["metadata"]["labels"] == {"app": "a", "topology.kubernetes.io/zone": "z1"}
+
+    simulate(scenario, scheduler=Configuration())

@@ -12,7 +12,7 @@ worked out only when something is wrong (`strictness`).
 
 from __future__ import annotations
 
-from cluster.api.structure.decode import Mode, canonical, decode
+from cluster.api.structure.decode import Mode, canonical, decode, decode_options
 from cluster.api.structure.parsing import Duplicates, parse
 
-__all__ = ["Duplicates", "Mode", "canonical", "decode", "parse"]
+__all__ = ["Duplicates", "Mode", "canonical", "decode", "decode_options", "parse"]

@@ -51,6 +51,20 @@ def decode(
     return made, found
 
 
+def decode_options(body: Any, kind: str) -> Object:
+    """Options of a request (DeleteOptions), which any group's version may stand on. Raises BadRequest."""
+    if not isinstance(body, dict):
+        raise _unrecognized(body, kind)
+    found = body.get("kind") or kind
+    if found != kind:
+        raise BadRequest(f"decoded object cannot be converted to {kind}: it is a {found}")
+    try:
+        made: Object = decoder_of(facts.type_named(f"io.k8s.apimachinery.pkg.apis.meta.v1.{kind}"))(body, [])
+    except Misfit as misfit:
+        raise _refusal(kind, kind, "v1", str(misfit)) from None
+    return made
+
+
 def canonical(resource: Resource, obj: Object) -> Object:
     """The canonical form of an object that was made here or patched, without complaints about fields.
     Raises BadRequest if a value has the wrong type."""
@@ -60,11 +74,7 @@ def canonical(resource: Resource, obj: Object) -> Object:
 def _check_kind(body: Any, kind: str, api_version: str) -> str:
     """The kind that the body says it is; the expected one if it doesn't say."""
     if not isinstance(body, dict):
-        raise BadRequest(
-            f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; "
-            f"json parse error: json: cannot unmarshal {_json_type(body)} into Go value of type struct "
-            '{ APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
-        )
+        raise _unrecognized(body, kind)
     found_kind, found_version = body.get("kind") or kind, body.get("apiVersion") or api_version
     if not isinstance(found_kind, str) or not isinstance(found_version, str):
         raise BadRequest(
@@ -84,6 +94,14 @@ def _check_kind(body: Any, kind: str, api_version: str) -> str:
             f"converting ({version}.{found_kind}) to ({version}.{kind}): unknown conversion",
         )
     return found_kind
+
+
+def _unrecognized(body: Any, kind: str) -> BadRequest:
+    return BadRequest(
+        f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; "
+        f"json parse error: json: cannot unmarshal {_json_type(body)} into Go value of type struct "
+        '{ APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+    )
 
 
 def _refusal(found_kind: str, kind: str, api_version: str, why: str) -> BadRequest:

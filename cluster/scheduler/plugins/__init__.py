@@ -7,6 +7,7 @@ where the pod gives it nothing to check; `scores_for` scores all feasible nodes 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from cluster.scheduler.decision import Refusal
@@ -16,6 +17,19 @@ from cluster.scheduler.snapshot import Snapshot
 
 Check: TypeAlias = Callable[[NodeInfo], Refusal | None]
 MAX_SCORE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """A check that refuses all nodes but those with one of a few values of a label: the search need not visit
+    the others."""
+
+    check: Check
+    key: str
+    values: Sequence[str]
+
+    def __call__(self, node: NodeInfo) -> Refusal | None:
+        return self.check(node)
 
 
 class FilterPlugin(Protocol):

@@ -16,7 +16,7 @@ from cluster.scheduler.arguments import DefaultSpread
 from cluster.scheduler.counts import PodCounter
 from cluster.scheduler.decision import Refusal
 from cluster.scheduler.nodes import NodeInfo
-from cluster.scheduler.plugins import MAX_SCORE, Check
+from cluster.scheduler.plugins import MAX_SCORE, Check, Within
 from cluster.scheduler.pods import PodInfo
 from cluster.scheduler.snapshot import Snapshot
 from cluster.scheduler.terms import with_label_keys
@@ -24,6 +24,8 @@ from cluster.scheduler.terms import with_label_keys
 HOSTNAME = "kubernetes.io/hostname"
 ZONE = "topology.kubernetes.io/zone"
 DEFAULTS = ((ZONE, 3), (HOSTNAME, 5))
+DOMAINS_WEIGHED = 100
+"""Of a key with more domains it is not asked which are open: their few nodes are asked themselves."""
 _SYSTEM = tuple(DefaultSpread(key=key, max_skew=skew, when="ScheduleAnyway") for key, skew in DEFAULTS)
 
 SelectorOf = Callable[[PodInfo], LabelSelector | None]
@@ -80,7 +82,7 @@ class PodTopologySpread:
                     return self._skewed
             return None
 
-        return check
+        return _narrowed(check, rules, snapshot)
 
     def scores_for(self, pod: PodInfo, snapshot: Snapshot, nodes: Sequence[NodeInfo]) -> Sequence[int] | None:
         own = bool(pod.spread)
@@ -131,6 +133,21 @@ class PodTopologySpread:
         for i, value in enumerate(values):
             if value in amount:
                 raw[i] += amount[value]
+
+
+def _narrowed(
+    check: Check, rules: Sequence[tuple[Constraint, dict[str, int], int, int]], snapshot: Snapshot
+) -> Check:
+    """With the domains that are still open, where few of a few are."""
+    for constraint, domains, low, self_match in rules:
+        values, _ = snapshot.labelled(constraint.key)
+        if len(values) > DOMAINS_WEIGHED:
+            continue
+        most = constraint.max_skew + low - self_match
+        still_open = [value for value in values if domains.get(value, 0) <= most]
+        if 2 * len(still_open) <= len(values):
+            return Within(check, constraint.key, still_open)
+    return check
 
 
 def _normalised(scores: list[int], ignored: list[bool]) -> list[int] | None:

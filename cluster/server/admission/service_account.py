@@ -53,7 +53,7 @@ def _mount_token(setting: Setting, spec: Object) -> None:
     own = [volume["name"] for volume in volumes if volume["name"].startswith(_VOLUME_PREFIX)]
     name = own[0] if own else _VOLUME_PREFIX + setting.chance.name_suffix()
     mounted = False
-    for container in (*(spec.get("initContainers") or ()), *spec["containers"]):
+    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
         mounts = container.setdefault("volumeMounts", [])
         if not any(mount["mountPath"] == _MOUNT_PATH for mount in mounts):
             mounts.append({"name": name, "readOnly": True, "mountPath": _MOUNT_PATH})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 from base64 import b64decode
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -18,7 +19,7 @@ import aiohttp
 from cluster.api.kinds import API_SERVICES
 from cluster.api.objects import Key, Object
 from cluster.server.aggregation.front_proxy import FrontProxy
-from cluster.server.webhooks.caller import address_of
+from cluster.server.webhooks.reach import Reach
 from cluster.store.store import Store
 
 GroupVersion = tuple[str, str]
@@ -55,8 +56,9 @@ class Backend:
 
 
 class Backends:
-    def __init__(self, store: Store, front_proxy: FrontProxy | None) -> None:
+    def __init__(self, store: Store, front_proxy: FrontProxy | None, reach: Reach) -> None:
         self._store = store
+        self._reach = reach
         self._front_proxy = front_proxy
         self._session: aiohttp.ClientSession | None = None
         self.table: dict[GroupVersion, Backend] = {}
@@ -88,10 +90,11 @@ class Backends:
             current.resources = resources
             self.generation += 1
 
-    def address(self, backend: Backend) -> str:
-        """Host and port of a ready endpoint. Raises CallFailed."""
+    def address(self, backend: Backend) -> AbstractAsyncContextManager[str]:
+        """Host and port of a ready endpoint, as long as the context lasts. Raises Unreachable."""
         service = backend.spec["service"]
-        return address_of(self._store, service["namespace"], service["name"], backend.port)
+        endpoint = self._reach.endpoint(service["namespace"], service["name"], backend.port)
+        return self._reach.address(endpoint)
 
     def shown_url(self, backend: Backend) -> str:
         """The root of the API as messages name it: by the Service's address."""

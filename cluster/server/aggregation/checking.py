@@ -17,7 +17,7 @@ from cluster.api.objects import Key, Object
 from cluster.server.aggregation.backends import Backend, Backends
 from cluster.server.aggregation.front_proxy import headers_of
 from cluster.server.call import User
-from cluster.server.webhooks.caller import CallFailed
+from cluster.server.webhooks.reach import Unreachable
 from cluster.store.entry import Entry
 from cluster.store.store import Store
 
@@ -95,7 +95,7 @@ async def _discovery_problem(backends: Backends, backend: Backend) -> Verdict | 
             status, found = await _discovered(backends, backend)
     except TimeoutError:
         why = f'Get "{url}": context deadline exceeded'
-    except (aiohttp.ClientError, OSError, CallFailed) as error:
+    except (aiohttp.ClientError, OSError, Unreachable) as error:
         why = f'Get "{url}": {error}'
     else:
         if 200 <= status < 300:
@@ -108,13 +108,16 @@ async def _discovery_problem(backends: Backends, backend: Backend) -> Verdict | 
 
 async def _discovered(backends: Backends, backend: Backend) -> tuple[int, Any]:
     """The answer at the root of the API: its status, and what it says if that is JSON."""
-    async with backends.session().get(
-        f"https://{backends.address(backend)}{backend.root}",
-        headers=[*headers_of(_AGGREGATOR), ("Accept", "application/json")],
-        ssl=backends.trust(backend),
-        server_hostname=backend.server_name,
-        allow_redirects=False,
-    ) as response:
+    async with (
+        backends.address(backend) as address,
+        backends.session().get(
+            f"https://{address}{backend.root}",
+            headers=[*headers_of(_AGGREGATOR), ("Accept", "application/json")],
+            ssl=backends.trust(backend),
+            server_hostname=backend.server_name,
+            allow_redirects=False,
+        ) as response,
+    ):
         text = await response.read()
         try:
             return response.status, orjson.loads(text)

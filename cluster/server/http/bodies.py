@@ -60,7 +60,10 @@ def object_of(body: bytes, media_type: str, call: Call, registry: Registry) -> A
 def patch_of(body: bytes, kind: PatchType) -> Any:
     """A patch as JSON values."""
     if kind is PatchType.APPLY:
-        return structure.parse(body, "application/yaml")[0]
+        config = structure.parse(body, "application/yaml")[0]
+        if isinstance(config, dict) and not isinstance(config.get("metadata") or {}, dict):
+            raise BadRequest("error decoding YAML: metadata is not a map")
+        return config
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -16,7 +16,7 @@ from yarl import URL
 from cluster.server.aggregation.backends import Backend, Backends
 from cluster.server.aggregation.front_proxy import EXTRA, GROUP, UID, USER, headers_of
 from cluster.server.http.exchange import Exchange
-from cluster.server.webhooks.caller import CallFailed
+from cluster.server.webhooks.reach import Unreachable
 
 _OPENAPI = "/openapi/v3/"
 _HOP_BY_HOP = frozenset({
@@ -46,41 +46,44 @@ class Delegation:
     async def answer(self, exchange: Exchange, backend: Backend) -> web.StreamResponse:
         if not backend.available:
             return _unavailable("service unavailable")
+        started: list[web.StreamResponse] = []
         try:
-            address = self._backends.address(backend)
-        except CallFailed:
+            return await self._forwarded(exchange, backend, started)
+        except Unreachable:
             return _unavailable("service unavailable")
-        request = exchange.request
-        headers = [
-            *_passed_on(request),
-            *headers_of(exchange.user),
-            ("X-Forwarded-For", request.remote or ""),
-        ]
-        started = False
-        try:
-            async with self._backends.session().request(
-                request.method,
-                URL(f"https://{address}{request.raw_path}", encoded=True),
-                headers=headers,
-                data=request.content if request.body_exists else None,
-                ssl=self._backends.trust(backend),
-                server_hostname=backend.server_name,
-                allow_redirects=False,
-            ) as answer:
-                response = web.StreamResponse(status=answer.status, headers=_answered(answer))
-                response.headers["Audit-Id"] = exchange.audit_id
-                if answer.content_length is None and request.method != "HEAD":
-                    response.enable_chunked_encoding()
-                started = True
-                await response.prepare(request)
-                async for piece in answer.content.iter_any():
-                    await response.write(piece)
-                await response.write_eof()
-                return response
         except (aiohttp.ClientError, OSError) as error:
             if started:  # the client sees the answer break off, as ours did
                 raise ConnectionResetError(str(error)) from None
             return _unavailable(f"error trying to reach service: {error}")
+
+    async def _forwarded(
+        self, exchange: Exchange, backend: Backend, started: list[web.StreamResponse]
+    ) -> web.StreamResponse:
+        """`started` gets the response once the client hears of it."""
+        request = exchange.request
+        client = ("X-Forwarded-For", request.remote or "")
+        async with (
+            self._backends.address(backend) as address,
+            self._backends.session().request(
+                request.method,
+                URL(f"https://{address}{request.raw_path}", encoded=True),
+                headers=[*_passed_on(request), *headers_of(exchange.user), client],
+                data=request.content if request.body_exists else None,
+                ssl=self._backends.trust(backend),
+                server_hostname=backend.server_name,
+                allow_redirects=False,
+            ) as answer,
+        ):
+            response = web.StreamResponse(status=answer.status, headers=_answered(answer))
+            response.headers["Audit-Id"] = exchange.audit_id
+            if answer.content_length is None and request.method != "HEAD":
+                response.enable_chunked_encoding()
+            started.append(response)
+            await response.prepare(request)
+            async for piece in answer.content.iter_any():
+                await response.write(piece)
+            await response.write_eof()
+            return response
 
 
 def _passed_on(request: web.BaseRequest) -> list[tuple[str, str]]:

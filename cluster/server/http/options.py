@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, cast
 from urllib.parse import unquote_plus
 
+from cluster.api import structure
 from cluster.api.client import Propagation
 from cluster.api.errors import BadRequest, Cause, Invalid
 from cluster.server.call import DeleteOptions, ListOptions, WatchOptions
@@ -170,10 +171,10 @@ def refuse_force(query: Query) -> None:
         raise _invalid("PatchOptions", _forbidden("force", "may not be specified for non-apply patch"))
 
 
-def delete_options(query: Query, body: Mapping[str, Any] | None) -> tuple[DeleteOptions, bool]:
+def delete_options(query: Query, body: Any) -> tuple[DeleteOptions, bool]:
     """The options, from the body where there is one, else from the query; and whether it is a dry run."""
-    if body:
-        return _delete_from_body(body)
+    if body not in (None, {}):
+        return _delete_from_body(structure.decode_options(body, "DeleteOptions"))
     policy = _propagation(
         query.get("propagationPolicy"),
         flag(query, "orphanDependents") if "orphanDependents" in query else None,
@@ -183,15 +184,8 @@ def delete_options(query: Query, body: Mapping[str, Any] | None) -> tuple[Delete
 
 
 def _delete_from_body(body: Mapping[str, Any]) -> tuple[DeleteOptions, bool]:
-    kind = body.get("kind", "DeleteOptions")
-    if kind != "DeleteOptions":
-        raise BadRequest(f"decoded object cannot be converted to DeleteOptions: it is a {kind}")
     preconditions = body.get("preconditions") or {}
     grace = body.get("gracePeriodSeconds")
-    if grace is not None and (not isinstance(grace, int) or isinstance(grace, bool)):
-        raise BadRequest(
-            "json: cannot unmarshal into Go struct field DeleteOptions.gracePeriodSeconds of type int64"
-        )
     runs = body.get("dryRun") or []
     for run in runs:
         if run != "All":

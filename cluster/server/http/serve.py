@@ -24,6 +24,7 @@ from cluster.server.http.streaming import Streaming
 from cluster.server.http.watching import Watching
 from cluster.server.streams import NodeStreams
 from cluster.server.verbs import Verbs
+from cluster.server.webhooks.reach import Reach
 
 
 class ApiServer:
@@ -48,7 +49,7 @@ class ApiServer:
         self.in_flight = InFlight()
         self.address = ""
         self._verbs = verbs
-        backends = backends or Backends(verbs.store, None)
+        backends = backends or Backends(verbs.store, None, Reach(verbs.store, streams))
         forms = Forms(verbs.store, verbs.registry, clock)
         documents = Documents(
             Published(verbs.registry, backends),

@@ -22,7 +22,16 @@ from cluster.server.admission.request import Operation, Setting
 from cluster.server.admission.table import MUTATING, VALIDATING
 from cluster.server.allocate import ServiceAllocator
 from cluster.server.call import Call, DeleteOptions, ListOptions, WatchOptions
-from cluster.server.verbs import converting, deletion, patching, reading, subresources, watching, writing
+from cluster.server.verbs import (
+    converting,
+    deletion,
+    patching,
+    reading,
+    schema,
+    subresources,
+    watching,
+    writing,
+)
 from cluster.server.verbs.admitting import admit
 from cluster.server.verbs.environment import Computed, Environment, Reviewer, SubresourceHook
 from cluster.server.verbs.reading import Listing
@@ -92,11 +101,13 @@ class Verbs:
 
     async def create(self, call: Call, body: Object) -> Entry:
         if call.subresource or call.resource.verbs == ("create",):
+            body = schema.decode_subresource(call, body)
             return await subresources.create(self.environment, call, body)
         return await writing.create(self.environment, call, body)
 
     async def update(self, call: Call, body: Object) -> Entry:
         if call.subresource not in ("", "status"):
+            body = schema.decode_subresource(call, body)
             return await subresources.update(self.environment, call, body)
         return await writing.update(self.environment, call, body)
 

@@ -38,7 +38,8 @@ async def _patch_scale(env: Environment, call: Call, kind: PatchType, patch: Any
     if kind is PatchType.APPLY:
         return await scale.apply(env, call, patch, force=force)
     view = await subresources.get(env, call)
-    return await subresources.update(env, call, patched(call, kind, view.object, patch))
+    scaled = schema.decode_subresource(call, patched(call, kind, view.object, patch))
+    return await subresources.update(env, call, scaled)
 
 
 def patched(call: Call, kind: PatchType, current: Object, patch: Any) -> Object:

@@ -11,6 +11,7 @@ from cluster.api.kinds import PODS
 from cluster.api.objects import Key, Object, timestamp
 from cluster.server.admission.request import Operation
 from cluster.server.call import Call, DeleteOptions
+from cluster.server.topology_labels import topology_labels
 from cluster.server.verbs import deletion, writing
 from cluster.server.verbs.admitting import admit
 from cluster.server.verbs.disruption import take_disruption
@@ -40,6 +41,8 @@ async def bind(env: Environment, call: Call, body: Object) -> Entry:
         for name in ("annotations", "labels"):
             if metadata.get(name):
                 new["metadata"][name] = {**current["metadata"].get(name, {}), **metadata[name]}
+        if copied := topology_labels(env.store, target["name"]):
+            new["metadata"]["labels"] = {**(new["metadata"].get("labels") or {}), **copied}
         new["spec"] = {**current["spec"], "nodeName": target["name"]}
         status = current.get("status", {})
         new["status"] = {**status, "conditions": _scheduled(env, status.get("conditions", ()))}

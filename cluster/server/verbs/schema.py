@@ -6,9 +6,9 @@ Custom resources bring their own type, which the strategy carries; built-in ones
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
-from cluster.api import defaults, managed, structure, validation
+from cluster.api import defaults, facts, kinds, managed, structure, validation
 from cluster.api.errors import Cause
 from cluster.api.objects import Object, timestamp
 from cluster.server.call import Call
@@ -25,6 +25,36 @@ def decode(call: Call, strategy: Strategy, body: Any) -> Object:
     )
     call.warnings.extend(warnings)
     return obj
+
+
+_OTHER_KINDS = {
+    "binding": ("core", "v1", "Binding"),
+    "eviction": ("policy", "policy/v1", "Eviction"),
+    "scale": ("autoscaling", "autoscaling/v1", "Scale"),
+    "token": ("authentication", "authentication.k8s.io/v1", "TokenRequest"),
+}
+"""Subresources whose bodies are of another kind: package, apiVersion and kind."""
+
+
+def decode_subresource(call: Call, body: Any) -> Object:
+    """A body for a subresource or for a kind that is only posted, checked if it comes from outside. Raises
+    BadRequest."""
+    if call.trusted:
+        return cast(Object, body)
+    if call.subresource in _OTHER_KINDS:
+        package, api_version, kind = _OTHER_KINDS[call.subresource]
+        type_ = facts.type_named(f"io.k8s.api.{package}.v1.{kind}")
+    elif call.resource is kinds.BINDINGS:
+        type_, api_version, kind = facts.of(kinds.BINDINGS), "v1", "Binding"
+    else:
+        return cast(Object, body)
+    mode = call.field_validation
+    made, warnings = structure.decode(
+        call.resource, body, mode, duplicates=call.duplicates, type_=type_, kind=kind, api_version=api_version
+    )
+    call.warnings.extend(warnings)
+    made.setdefault("metadata", {})
+    return made
 
 
 def decode_status(call: Call, strategy: Strategy, body: Object) -> Object:
