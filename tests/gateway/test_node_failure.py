@@ -126,7 +126,7 @@ def test_pods_that_fit_nowhere_say_why_and_are_placed_when_a_node_comes() -> Non
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "big"}, "spec": body["spec"]}
         await plane.client.create(kinds.PODS, pod, namespace="default")
         expected = (
-            "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint {dedicated: db}, "
+            "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s), "
             "1 node(s) were unschedulable. preemption: 0/3 nodes are available: "
             "3 Preemption is not helpful for scheduling."
         )

@@ -48,7 +48,7 @@ def _affinity(kind: str, key: str = HOST, **selector: Any) -> dict[str, Any]:
             [],
             pod("p", cpu="2", nodeSelector={HOST: "b"}),
             "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match Pod's node affinity/selector, "
-            "1 node(s) had untolerated taint {k: v}.",
+            "1 node(s) had untolerated taint(s).",
             id="each its own reason",
         ),
         pytest.param(

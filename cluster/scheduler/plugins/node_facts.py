@@ -43,18 +43,15 @@ class NodeName:
 
 class TaintToleration:
     name = "TaintToleration"
+    _refusal = Refusal(name, ("node(s) had untolerated taint(s)",), resolvable=False)
 
     def filter_for(self, pod: PodInfo, snapshot: Snapshot) -> Check:
-        tolerations = pod.tolerations
+        tolerations, refusal = pod.tolerations, self._refusal
 
         def check(node: NodeInfo) -> Refusal | None:
-            if not node.taints:
+            if not node.taints or untolerated(tolerations, node.taints, ("NoSchedule", "NoExecute")) is None:
                 return None
-            taint = untolerated(tolerations, node.taints, ("NoSchedule", "NoExecute"))
-            if taint is None:
-                return None
-            reason = f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"
-            return Refusal(self.name, (reason,), resolvable=False)
+            return refusal
 
         return check
 
