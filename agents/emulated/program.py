@@ -25,6 +25,10 @@ TERMINATED = 2
 """What a Go program without a handler exits with on SIGTERM."""
 _UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _PART = r"(\d+(?:\.\d*)?)(h|ms|m|s|us|µs|ns)"
+_PAGE = re.compile(
+    rb"<!--|<(!doctype html|html|head|script|iframe|h1|div|font|table|a|style|title|b|body|br|p)[ >]"
+)
+"""What browsers, and Go's servers, take for the beginning of a page."""
 MAX_UNREAD = 1000
 """Lines that wait for a slow reader; more are lost."""
 
@@ -220,7 +224,7 @@ def routed(routes: dict[str, Handler], otherwise: Handler | None = None) -> Hand
 
 def _sniffed(body: bytes) -> str:
     start = body[:512].lstrip().lower()
-    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<h1", b"<pre", b"<body")):
+    if _PAGE.match(start):
         return "text/html; charset=utf-8"
     return "application/octet-stream" if b"\0" in start else "text/plain; charset=utf-8"
 
