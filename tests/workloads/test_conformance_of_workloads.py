@@ -174,8 +174,7 @@ def test_a_member_that_was_evicted_is_made_again() -> None:
         again = await cluster.get(kinds.PODS, "w-0")
         assert again["metadata"]["uid"] != before
         assert is_ready(again)
-        (told,) = await cluster.events("RecreatingFailedPod")
-        assert told == "StatefulSet default/w is recreating failed Pod w-0"
+        assert await cluster.events("SuccessfulDelete") == ["delete Pod w-0 in StatefulSet w successful"]
 
     simulate(scenario)
 

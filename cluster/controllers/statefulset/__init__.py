@@ -99,7 +99,7 @@ class StatefulSets:
     async def _apply(self, view: View, steps: Plan, history: History) -> ApiError | None:
         stateful_set = view.stateful_set
         revisions = {each["metadata"]["name"]: each for each in [*history.olds, history.current]}
-        works = [self._recreate(stateful_set, pod) for pod in steps.recreate]
+        works = [self._delete(stateful_set, pod) for pod in steps.recreate]
         works += [
             self._create(stateful_set, pod_for(stateful_set, revisions[revision], ordinal))
             for ordinal, revision in steps.create
@@ -117,16 +117,6 @@ class StatefulSets:
         fixed = repaired(stateful_set, pod)
         if fixed is not None and "deletionTimestamp" not in pod["metadata"]:
             await self._client.update(kinds.PODS, fixed)
-
-    async def _recreate(self, stateful_set: Object, pod: Object) -> None:
-        meta, name = pod["metadata"], stateful_set["metadata"]["name"]
-        failed = pod["status"]["phase"] == "Failed"
-        reason, kind = (
-            ("RecreatingFailedPod", "failed") if failed else ("RecreatingTerminatedPod", "terminated")
-        )
-        message = f"StatefulSet {meta['namespace']}/{name} is recreating {kind} Pod {meta['name']}"
-        self._recorder.event(stateful_set, "Warning" if failed else "Normal", reason, message)
-        await self._delete(stateful_set, pod)
 
     async def _create(self, stateful_set: Object, pod: Object) -> None:
         await self._volumes.provide(stateful_set, pod)
