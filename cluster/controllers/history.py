@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cluster.api import kinds
 from cluster.api.client import ApiClient
@@ -23,8 +24,15 @@ HASH_LABEL = "controller-revision-hash"
 
 
 def data_of(workload: Object) -> Object:
-    """What a revision remembers: the pod template, as a patch that replaces it."""
-    return {"spec": {"template": {**workload["spec"]["template"], "$patch": "replace"}}}
+    """What a revision remembers: the pod template, as a patch that replaces it. Its keys are in order, as Go
+    writes them: clients that look for a workload's present revision compare bytes."""
+    return {"spec": {"template": _in_order({**workload["spec"]["template"], "$patch": "replace"})}}
+
+
+def _in_order(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _in_order(value[key]) for key in sorted(value)}
+    return [_in_order(item) for item in value] if isinstance(value, list) else value
 
 
 def ordered(revisions: Sequence[Object]) -> list[Object]:

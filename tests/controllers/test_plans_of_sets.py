@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from cluster.api.objects import Object, timestamp
+from cluster.controllers import history
 from cluster.controllers.daemonset import plan as daemons
 from cluster.controllers.deployment import sizes
 from cluster.controllers.job import plan as jobs
@@ -43,6 +45,14 @@ def made(
 
 
 GOING = {"deletionTimestamp": ago(1)}
+
+
+def test_a_revision_s_data_has_its_keys_in_order() -> None:
+    """Clients compare its bytes with those they make of the workload's template."""
+    template = {"spec": {"b": [{"z": 1, "a": 2}], "a": 1}, "metadata": {}}
+    data = history.data_of({"spec": {"template": template}})
+    assert json.dumps(data) == json.dumps(data, sort_keys=True)
+    assert data == {"spec": {"template": {**template, "$patch": "replace"}}}
 
 
 # --- ReplicaSet
