@@ -320,3 +320,52 @@ async def test_typed_objects_are_checked_alike(server: LiveServer) -> None:
     assert 'key "replicas" already set in map' in said
     assert 'unknown field "metadata.unknownMeta"' in said
     assert 'unknown field "spec.unknown"' in said
+
+
+# --- beyond the suite
+
+
+@pytest.mark.parametrize(
+    ("annotation", "code", "reason"),
+    [
+        ("https://github.com/kubernetes/kubernetes/pull/1", 201, "ApprovedAnnotation"),
+        ("unapproved, a test", 201, "UnapprovedAnnotation"),
+        ("nonsense", 422, ""),
+        ("", 422, ""),
+    ],
+)
+async def test_groups_of_the_community_need_its_approval(
+    server: LiveServer, annotation: str, code: int, reason: str
+) -> None:
+    body = crd(group="conf.k8s.io")
+    body["metadata"]["annotations"] = {"api-approved.kubernetes.io": annotation}
+    made = await server.call("POST", CRDS, body)
+    assert made.status == code
+    if code == 422:
+        assert (
+            'protected groups must have approval annotation "api-approved.kubernetes.io"'
+            in made.json["message"]
+        )
+        return
+
+    async def condition() -> str:
+        found = (await server.get(f"{CRDS}/foos.conf.k8s.io")).expect(200)["status"].get("conditions") or ()
+        return next((c["reason"] for c in found if c["type"] == "KubernetesAPIApprovalPolicyConformant"), "")
+
+    assert await until(condition) == reason
+
+
+async def test_a_version_that_objects_are_stored_in_has_to_stay(server: LiveServer) -> None:
+    """Until somebody has moved the objects and says so in the status."""
+    await define(server, crd(versions=("v1", "v2")))
+    path = f"{CRDS}/foos.{GROUP}"
+    storage = [{"op": "replace", "path": f"/spec/versions/{i}/storage", "value": i == 1} for i in (0, 1)]
+    (await patch(server, path, storage, "json-patch+json")).expect(200)
+    gone = [{"op": "remove", "path": "/spec/versions/0"}]
+    refused = (await patch(server, path, gone, "json-patch+json")).expect(422)["message"]
+    assert (
+        'status.storedVersions[0]: Invalid value: "v1": missing from spec.versions; v1 was previously'
+        in refused
+    )
+    (await patch(server, STATUS_PATH, {"status": {"storedVersions": ["v2"]}})).expect(200)
+    (await patch(server, path, gone, "json-patch+json")).expect(200)

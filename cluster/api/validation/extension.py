@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cluster.api.custom.approval import ANNOTATION, Approval, approval, is_protected
 from cluster.api.custom.structural import check_schema
 from cluster.api.jsonpath import JsonPathError, compile_path
 from cluster.api.objects import Object
@@ -11,6 +12,26 @@ from cluster.api.validation.webhooks import validate_client
 
 _REVIEWS = ("v1", "v1beta1")
 _SCOPES = ("Cluster", "Namespaced")
+
+
+def validate_new_definition(obj: Object, report: Report) -> None:
+    validate_definition(obj, report)
+    _validate_approval(obj, None, report)
+
+
+def _validate_approval(new: Object, old: Object | None, report: Report) -> None:
+    """What was missing or wrong before may stay so."""
+    if not is_protected(new["spec"].get("group", "")):
+        return
+    annotations = new["metadata"].get("annotations") or {}
+    state, said = approval(annotations)
+    if old is not None and approval(old["metadata"].get("annotations"))[0] is state:
+        return
+    path = f"metadata.annotations[{ANNOTATION}]"
+    if state is Approval.MISSING:
+        report.required(path, said)
+    elif state is Approval.INVALID:
+        report.invalid(path, annotations[ANNOTATION], said)
 
 
 def validate_definition(obj: Object, report: Report) -> None:
@@ -121,6 +142,8 @@ def _validate_subresources(version: Object, path: str, report: Report) -> None:
 
 def validate_definition_update(new: Object, old: Object, report: Report) -> None:
     validate_definition(new, report)
+    _validate_approval(new, old, report)
+    _validate_stored_versions(new, report)
     established = any(
         c["type"] == "Established" and c["status"] == "True"
         for c in (old.get("status") or {}).get("conditions") or ()
@@ -133,3 +156,24 @@ def validate_definition_update(new: Object, old: Object, report: Report) -> None
             report.immutable(
                 f"spec.names.{field}", new["spec"]["names"].get(field), old["spec"]["names"].get(field)
             )
+
+
+def _validate_stored_versions(obj: Object, report: Report) -> None:
+    """A version in which objects may be stored has to stay."""
+    path, stored = "status.storedVersions", (obj.get("status") or {}).get("storedVersions") or []
+    if not stored:
+        report.invalid(path, stored, "must have at least one stored version")
+        return
+    versions = obj["spec"].get("versions") or ()
+    for version in versions:
+        if version["storage"] and version["name"] not in stored:
+            report.invalid(path, stored, f"must have the storage version {version['name']}")
+    names = [version["name"] for version in versions]
+    for index, name in enumerate(stored):
+        if name not in names:
+            why = (
+                f"missing from spec.versions; {name} was previously a storage version, and must remain in "
+                f"spec.versions until a storage migration ensures no data remains persisted in {name} and "
+                f"removes {name} from status.storedVersions"
+            )
+            report.invalid(f"{path}[{index}]", name, why)

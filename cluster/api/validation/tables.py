@@ -74,7 +74,7 @@ ON_CREATE: dict[str, OnCreate] = {
     kinds.RUNTIME_CLASSES.schema: cluster_objects.validate_runtime_class,
     kinds.MUTATING_WEBHOOK_CONFIGURATIONS.schema: webhooks.validate_webhooks,
     kinds.VALIDATING_WEBHOOK_CONFIGURATIONS.schema: webhooks.validate_webhooks,
-    kinds.CUSTOM_RESOURCE_DEFINITIONS.schema: extension.validate_definition,
+    kinds.CUSTOM_RESOURCE_DEFINITIONS.schema: extension.validate_new_definition,
     kinds.MUTATING_ADMISSION_POLICIES.schema: policies.validate_mutating_policy,
     kinds.VALIDATING_ADMISSION_POLICIES.schema: policies.validate_policy,
     kinds.VALIDATING_ADMISSION_POLICY_BINDINGS.schema: policies.validate_binding,

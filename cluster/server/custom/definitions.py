@@ -17,6 +17,7 @@ from broker.chance import Chance
 from broker.clock import Clock
 from broker.supervision import Tasks
 from cluster.api.client import ApiClient
+from cluster.api.custom.approval import Approval, approval, is_protected
 from cluster.api.errors import ApiError, Conflict, NotFound
 from cluster.api.kinds import CUSTOM_RESOURCE_DEFINITIONS
 from cluster.api.objects import Key, Object, timestamp
@@ -136,6 +137,10 @@ class Definitions:
             )  # fmt: skip
         elif reason and not _has(conditions, "Established"):
             self._set(conditions, "Established", "False", "NotAccepted", "not all names are accepted")
+        if is_protected(definition["spec"]["group"]):
+            state, said = approval(definition["metadata"].get("annotations"))
+            holds = "True" if state is Approval.APPROVED else "False"
+            self._set(conditions, "KubernetesAPIApprovalPolicyConformant", holds, state.value, said)
         status["conditions"] = conditions
         return status
 
