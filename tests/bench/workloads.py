@@ -11,7 +11,7 @@ from cluster.api.objects import Object
 from scenarios.launch.cluster import ClusterSpec
 from scenarios.rollouts import progress
 from tests.bench.rates import list_rates
-from tests.bench.running import CLOCK, memory_mb, running_cluster, until
+from tests.bench.running import CLOCK, cpu_s, memory_mb, running_cluster, until
 
 CONTAINER: Object = {
     "name": "app",
@@ -61,10 +61,13 @@ async def rollouts(nodes: int = 100, replicas: int = 1000) -> dict[str, float]:
             return not (await client.list(kinds.PODS, namespace="default", label_selector="app=load")).items
 
         async def timed(label: str, test: Callable[[], Awaitable[bool]], start: Awaitable[Any]) -> None:
-            began = CLOCK.monotonic()
+            began, work_s = CLOCK.monotonic(), cpu_s(cluster)
             await start
             await until(test)
             figures[f"{label} [pods/s]"] = replicas / (CLOCK.monotonic() - began)
+            figures[f"{label}, CPU time of all processes [ms per pod]"] = (
+                1000 * (cpu_s(cluster) - work_s) / replicas
+            )
 
         body = deployment("load", replicas)
         await timed(
