@@ -118,6 +118,8 @@ class Profile:
     cpu_cores: tuple[Amount, ...] = (Amount(after_s=0.0, value=0.001),)
     memory_bytes: tuple[Amount, ...] = (Amount(after_s=0.0, value=8_000_000.0),)
     memory_growth_bytes_per_s: float = 0.0
+    storage_bytes: tuple[Amount, ...] = ()
+    """What it wrote to the node's disk."""
     log: tuple[str, ...] = ()
     """Printed at the start."""
     log_line: str = ""
@@ -380,6 +382,7 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
     "startup": _answers,
     "cpu_cores": _series,
     "memory_bytes": _series,
+    "storage_bytes": _series,
     "memory_growth_bytes_per_s": _number,
     "log": _texts,
     "log_line": _text,

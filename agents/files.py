@@ -70,6 +70,16 @@ def exists(files: Files, path: str) -> bool:
     return True
 
 
+def used(files: Files, path: str = "/") -> int:
+    """Bytes that the files below hold; links are not followed."""
+    total = 0
+    for name in files.names(path):
+        here = f"{path.rstrip('/')}/{name}"
+        found = files.stat(here, follow=False)
+        total += used(files, here) if found.kind == "directory" else found.size
+    return total
+
+
 def split(path: str) -> list[str]:
     """The parts of a path, with . and .. worked in."""
     parts: list[str] = []

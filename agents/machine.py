@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -24,16 +25,18 @@ READY = (
 )
 
 
-MEMORY_PRESSURE = (
-    "MemoryPressure", "True", "KubeletHasInsufficientMemory", "kubelet has insufficient memory available",
-)  # fmt: skip
+PRESSED = {
+    "MemoryPressure": ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+    "DiskPressure": ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+}
 SHUTTING_DOWN = ("Ready", "False", "KubeletNotReady", "node is shutting down")
 
 
-def conditions(*, memory_pressure: bool = False, shutting_down: bool = False) -> list[Object]:
+def conditions(*, pressures: Sequence[str] = (), shutting_down: bool = False) -> list[Object]:
+    """`pressures`: the types of those that hold."""
     said = {entry[0]: entry for entry in READY}
-    if memory_pressure:
-        said["MemoryPressure"] = MEMORY_PRESSURE
+    for type in pressures:
+        said[type] = (type, "True", *PRESSED[type])
     if shutting_down:
         said["Ready"] = SHUTTING_DOWN
     return [

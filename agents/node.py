@@ -111,6 +111,7 @@ class NodeActor(Actor[NodeMessage]):
             runtime=runtime,
             emit=self.emit,
             memory_bytes=parse(size.memory).value(),
+            storage_bytes=parse(size.storage).value(),
             period_s=timings.heartbeat_s,
         )
 

@@ -60,9 +60,9 @@ class PodMachine:
     """One pod on its node."""
 
     __slots__ = (
-        "_grace_ends", "_grace_s", "_out", "_retry_sandbox_at", "containers", "ephemerals", "failure",
-        "inits", "ip", "mains", "pod", "policy", "resizing", "sandbox", "start_time", "starting_over",
-        "terminating", "timings", "transitions", "wake_at",
+        "_grace_ends", "_grace_s", "_out", "_retry_sandbox_at", "containers", "disrupted", "ephemerals",
+        "failure", "inits", "ip", "mains", "pod", "policy", "resizing", "sandbox", "start_time",
+        "starting_over", "terminating", "timings", "transitions", "wake_at",
     )  # fmt: skip
 
     def __init__(self, pod: Object, timings: Timings, now: datetime) -> None:
@@ -88,6 +88,8 @@ class PodMachine:
         """A container's rule wants all containers started anew."""
         self.failure: tuple[str, str] | None = None
         """Reason and message of a pod that the node itself failed (DeadlineExceeded, Evicted)."""
+        self.disrupted = ""
+        """Why the node ended a pod that could have gone on."""
         self.transitions: dict[str, tuple[str, str]] = {}
         """Condition type → (status, lastTransitionTime); kept by `agents.podstatus`."""
         self.wake_at: datetime | None = None
@@ -137,6 +139,7 @@ class PodMachine:
         """The node ends the pod: evicted, shut down."""
         if self.failure is None and not self.terminating:
             self.failure = (reason, message)
+            self.disrupted = message
             self._terminate(grace_s, now)
         return self.handle(Look(), now)
 

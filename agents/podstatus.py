@@ -207,13 +207,13 @@ def _conditions(
 ) -> list[Object]:
     ready_to_start = "True" if machine.sandbox is Sandbox.UP else "False"
     containers_ready = _containers_ready(machine, phase)
-    told = (
+    told: list[tuple[str, str, str, str]] = [
         ("PodReadyToStartContainers", ready_to_start, "", ""),
         ("Initialized", *_initialised(machine, phase)),
         ("Ready", *_ready_condition(machine, containers_ready)),
         ("ContainersReady", *containers_ready),
         ("PodScheduled", "True", "", ""),
-    )
+    ]
     resizes = [
         _condition(machine, of, now, type, "True", reason, message)
         for type, reason, message, of in machine.resizing.conditions()
@@ -221,6 +221,8 @@ def _conditions(
     for type in ("PodResizePending", "PodResizeInProgress"):
         if not any(condition["type"] == type for condition in resizes):
             machine.transitions.pop(type, None)
+    if machine.disrupted:
+        told.append(("DisruptionTarget", "True", "TerminationByKubelet", machine.disrupted))
     return resizes + [_condition(machine, generation, now, *entry) for entry in told]
 
 

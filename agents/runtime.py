@@ -50,6 +50,8 @@ class Usage:
     memory_bytes: int
     asked: bool = False
     """The memory is measured, or somebody asked for just this figure: it may lead to an eviction."""
+    storage_bytes: int = 0
+    """What it wrote to the node's disk; 0 where nobody asked for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +192,9 @@ class Container(Protocol):
         """The container's own process: its output from now on."""
 
     def usage(self) -> Usage: ...
+
+    def storage_bytes(self) -> int:
+        """What its own files (not those in volumes) and its output take on the node's disk."""
 
     async def resize(self, resources: Object) -> None:
         """Gives it other requests and limits while it runs. Raises ResizeProblem; it keeps the old ones."""

@@ -20,6 +20,7 @@ from agents.emulated.log import ContainerLog
 from agents.emulated.rootfs import mount_volumes, world_of
 from agents.emulated.server import Server
 from agents.emulated.world import FOREVER_S, Input, Run, Sleep, Step, World, Write
+from agents.files import MemoryFiles, used
 from agents.network import AddressInUse, Network
 from agents.runtime import (
     Answer,
@@ -428,7 +429,16 @@ class EmulatedContainer:
         if limit is not None:
             memory = min(memory, limit)
         asked = bool({"memory_bytes", "memory_growth_bytes_per_s"} & set(self._overridden))
-        return Usage(cpu_cores=_at(self.profile.cpu_cores, age), memory_bytes=int(memory), asked=asked)
+        return Usage(
+            cpu_cores=_at(self.profile.cpu_cores, age),
+            memory_bytes=int(memory),
+            asked=asked,
+            storage_bytes=int(_at(self.profile.storage_bytes, age)),
+        )
+
+    def storage_bytes(self) -> int:
+        files = used(MemoryFiles(self._world.files.root)) if self._world is not None else 0
+        return int(_at(self.profile.storage_bytes, self._age())) + files + self._log.bytes()
 
     async def resize(self, resources: Object) -> None:
         limit = (resources.get("limits") or {}).get("memory")

@@ -46,6 +46,9 @@ class ContainerLog:
         for follower in self._followers:
             follower.put_nowait(None)
 
+    def bytes(self) -> int:
+        return sum(len(line.text) + 1 for line in self._lines)
+
     def lines(self) -> Sequence[LogLine]:
         return list(self._lines)
 

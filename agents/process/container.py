@@ -271,6 +271,9 @@ class ProcessContainer:
         cores = max(spent - before, 0.0) / (now - at) if now > at else 0.0
         return Usage(cpu_cores=cores, memory_bytes=usage.memory_bytes(pids), asked=True)
 
+    def storage_bytes(self) -> int:
+        return self._root.used() + self._log.bytes()
+
     async def resize(self, resources: Object) -> None:
         limit = _memory_limit(resources)
         used = usage.memory_bytes(self._pids())

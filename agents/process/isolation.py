@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import stat
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -165,6 +166,21 @@ class Root:
                 place.mkdir()
             here = place
         return here
+
+    def used(self) -> int:
+        """Bytes of the container's own files."""
+        total = 0
+        for folder, names, files in os.walk(self.path):
+            names[:] = [name for name in names if name not in (HOST, "proc")]
+            mounted = [place.name for _, place, _ in self._binds if str(place.parent) == folder]
+            names[:] = [name for name in names if name not in mounted]
+            for name in files:
+                try:
+                    found = os.lstat(os.path.join(folder, name))
+                except OSError:
+                    continue  # gone meanwhile
+                total += found.st_size if stat.S_ISREG(found.st_mode) else 0
+        return total
 
     def command(
         self, words: Sequence[str], directory: str, identity: Identity, hostname: str, tty: bool
