@@ -7,6 +7,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from aiohttp import web
 from extended import patch, until
 from flunders import FLUNDERS, GROUP, NAME, ROOT, SERVICES, Flunders, api_service
 from live_server import LiveServer
@@ -60,6 +61,24 @@ async def test_requests_go_to_the_server_of_the_api(server: LiveServer, own: Own
     assert [event["object"]["metadata"]["name"] for event in events] == ["a", "b"]
     assert (await server.get(f"{FLUNDERS}/nowhere")).status == 404
     assert flunders.objects.keys() == {"a", "b"}
+
+
+async def test_its_openapi_document_is_among_the_others(server: LiveServer, own: OwnServer) -> None:
+    """If its server has one: the address is the server's, and so is what is found there."""
+    address = f"/openapi/v3{ROOT}?hash=1"
+    document = {"openapi": "3.0.0", "info": {"title": "flunders"}}
+
+    async def index(request: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response({"paths": {ROOT[1:]: {"serverRelativeURL": address}}})
+
+    async def paths(request: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response(document)
+
+    own.handlers["/openapi/v3"] = index
+    own.handlers[f"/openapi/v3{ROOT}"] = paths
+    await served(server, own)
+    assert (await server.get("/openapi/v3")).expect(200)["paths"][ROOT[1:]] == {"serverRelativeURL": address}
+    assert (await server.get(address)).expect(200) == document
 
 
 async def test_who_may_not_is_refused_before(server: LiveServer, own: OwnServer) -> None:

@@ -33,6 +33,8 @@ class Backend:
     available: bool
     resources: list[Object] = field(default_factory=list)
     """The APIResourceList's entries, as it last gave them."""
+    openapi: str = ""
+    """Where its OpenAPI v3 document is; empty if it has none."""
 
     @property
     def group_version(self) -> GroupVersion:
@@ -77,17 +79,17 @@ class Backends:
             made = Backend(name=entry.key.name, spec=spec, available=_is_available(entry.object))
             known = self.table.get(made.group_version)
             if known is not None:
-                made.resources = known.resources
+                made.resources, made.openapi = known.resources, known.openapi
             table[made.group_version] = made
         if table != self.table:
             self.table = table
             self.generation += 1
 
-    def learned(self, backend: Backend, resources: list[Object]) -> None:
+    def learned(self, backend: Backend, resources: list[Object], openapi: str) -> None:
         """What a backend serves."""
         current = self.table.get(backend.group_version)
-        if current is not None and current.resources != resources:
-            current.resources = resources
+        if current is not None and (current.resources, current.openapi) != (resources, openapi):
+            current.resources, current.openapi = resources, openapi
             self.generation += 1
 
     def address(self, backend: Backend) -> AbstractAsyncContextManager[str]:

@@ -92,7 +92,7 @@ async def _discovery_problem(backends: Backends, backend: Backend) -> Verdict | 
     url = backends.shown_url(backend)
     try:
         async with asyncio.timeout(CHECK_WITHIN_S):
-            status, found = await _discovered(backends, backend)
+            status, found = await _asked(backends, backend, backend.root)
     except TimeoutError:
         why = f'Get "{url}": context deadline exceeded'
     except (aiohttp.ClientError, OSError, Unreachable) as error:
@@ -100,18 +100,32 @@ async def _discovery_problem(backends: Backends, backend: Backend) -> Verdict | 
     else:
         if 200 <= status < 300:
             resources = found.get("resources") if isinstance(found, dict) else None
-            backends.learned(backend, [r for r in resources or () if isinstance(r, dict) and r.get("name")])
+            named = [r for r in resources or () if isinstance(r, dict) and r.get("name")]
+            backends.learned(backend, named, await _openapi(backends, backend))
             return None
         why = f"bad status from {url}: {status}"
     return Verdict("False", "FailedDiscoveryCheck", f"failing or missing response from {url}: {why}", True)
 
 
-async def _discovered(backends: Backends, backend: Backend) -> tuple[int, Any]:
-    """The answer at the root of the API: its status, and what it says if that is JSON."""
+async def _openapi(backends: Backends, backend: Backend) -> str:
+    """The address of the API's document, if the server's index names one."""
+    try:
+        async with asyncio.timeout(CHECK_WITHIN_S):
+            _, index = await _asked(backends, backend, "/openapi/v3")
+    except (TimeoutError, aiohttp.ClientError, OSError, Unreachable):
+        return ""
+    paths = index.get("paths") if isinstance(index, dict) else None
+    entry = paths.get(backend.root[1:]) if isinstance(paths, dict) else None
+    found = entry.get("serverRelativeURL") if isinstance(entry, dict) else ""
+    return found if isinstance(found, str) else ""
+
+
+async def _asked(backends: Backends, backend: Backend, path: str) -> tuple[int, Any]:
+    """The answer to a GET: its status, and what it says if that is JSON."""
     async with (
         backends.address(backend) as address,
         backends.session().get(
-            f"https://{address}{backend.root}",
+            f"https://{address}{path}",
             headers=[*headers_of(_AGGREGATOR), ("Accept", "application/json")],
             ssl=backends.trust(backend),
             server_hostname=backend.server_name,

@@ -59,8 +59,8 @@ class Published:
 
         index = openapi.v3_index(self._registry, published_schemas(self._registry))
         for backend in self._remote():
-            path = backend.root[1:]
-            index["paths"][path] = {"serverRelativeURL": f"/openapi/v3/{path}"}
+            if backend.openapi:
+                index["paths"][backend.root[1:]] = {"serverRelativeURL": backend.openapi}
         return index
 
     def openapi_v3_of(self, path: str) -> Any | None:

@@ -1,7 +1,4 @@
-"""MutatingAdmissionPolicies: changes to writes, as expressions that give an apply configuration or a patch.
-
-Divergence: a policy is not asked again after a later one's change (reinvocationPolicy).
-"""
+"""MutatingAdmissionPolicies: expressions that give an apply configuration or a patch for what is written."""
 
 from __future__ import annotations
 
