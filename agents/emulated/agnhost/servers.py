@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 ALIVE_S = 10.0
 DEREGISTER_S = 60
 FLUSH_S = 0.5
+_PAGE = re.compile(
+    r"\s*<(!doctype html|html|head|title|script|style|body|p|div|h1|table|font|iframe|a|b|br)[\s>]",
+    re.IGNORECASE,
+)
+"""What Go's HTTP server takes for HTML where nobody says what it is."""
 FILE_HEADERS = (
     ("Cache-Control", "private"),
     ("Access-Control-Allow-Origin", "*"),
@@ -31,7 +37,9 @@ FILE_HEADERS = (
 
 def _says(body: str, *, close: bool = False) -> Handler:
     async def answer(request: http.Request) -> http.Response:
-        return http.Response(status=200, body=body.encode(), close=close)
+        kind = "text/html" if _PAGE.match(body) else "text/plain"
+        headers = (("Content-Type", f"{kind}; charset=utf-8"),)
+        return http.Response(status=200, headers=headers, body=body.encode(), close=close)
 
     return answer
 
