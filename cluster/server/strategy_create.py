@@ -65,7 +65,8 @@ def _is_zero(value: Any) -> bool:
 
 def _namespace(obj: Object) -> None:
     metadata = obj["metadata"]  # whose name may have been drawn after the defaults were set
-    metadata["labels"] = {**(metadata.get("labels") or {}), "kubernetes.io/metadata.name": metadata["name"]}
+    if name := metadata.get("name"):
+        metadata["labels"] = {**(metadata.get("labels") or {}), "kubernetes.io/metadata.name": name}
     spec = obj["spec"] = dict(obj.get("spec") or {})
     if "kubernetes" not in (spec.get("finalizers") or ()):
         spec["finalizers"] = [*(spec.get("finalizers") or ()), "kubernetes"]

@@ -136,7 +136,7 @@ def _map(type_: Type) -> Decoder:
     assert type_.element is not None
     go = type_.go
     element = decoder_of(type_.element)
-    empty = _null_of(type_.element)
+    null = _null_of(type_.element, element)
     strings_only = type_.element.shape is Shape.STRING
 
     def decode(value: Any, unknown: list[str]) -> Any:
@@ -144,9 +144,7 @@ def _map(type_: Type) -> Decoder:
             raise TypeMismatch(value, go)
         if strings_only and all([item.__class__ is str for item in value.values()]):
             return dict(value)
-        return {
-            key: element(item, unknown) if item is not None else copy_of(empty) for key, item in value.items()
-        }
+        return {key: element(item, unknown) if item is not None else null() for key, item in value.items()}
 
     return decode
 
@@ -155,17 +153,19 @@ def _list(type_: Type) -> Decoder:
     assert type_.element is not None
     go = type_.go
     element = decoder_of(type_.element)
-    empty = _null_of(type_.element)
+    null = _null_of(type_.element, element)
 
     def decode(value: Any, unknown: list[str]) -> Any:
         if value.__class__ is not list:
             raise TypeMismatch(value, go)
-        return [element(item, unknown) if item is not None else copy_of(empty) for item in value]
+        return [element(item, unknown) if item is not None else null() for item in value]
 
     return decode
 
 
-def _null_of(type_: Type) -> Any:
-    """What a null inside a list or map becomes. A struct's own zero is made when it is needed, not while
-    compiling a recursive type."""
-    return {} if type_.shape in (Shape.STRUCT, Shape.MAP) else zero_of(type_.shape)
+def _null_of(type_: Type, decoder: Decoder) -> Callable[[], Any]:
+    """Makes what a null inside a list or map becomes: Go's zero of the type."""
+    if type_.shape in (Shape.STRUCT, Shape.MAP):
+        return lambda: decoder({}, [])
+    zero = zero_of(type_.shape)
+    return lambda: zero
