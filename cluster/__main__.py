@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from cluster.app import ControlPlane
+    from cluster.server.http.audit import AuditLog
 
 
 def main() -> int:
@@ -102,6 +103,7 @@ async def _run(settings: Settings, clock: SystemClock, log: FilteringBoundLogger
         pki,
         streams=plane.gateway,
         backends=plane.backends,
+        audit=_audit_log(settings, clock),
         clock=clock,
         chance=chance,
         log=log,
@@ -154,6 +156,24 @@ async def _until_stopped(plane: ControlPlane, log: FilteringBoundLogger) -> int:
     except (AccessDenied, JournalFailed) as error:
         log.error("can't go on", error=str(error))
     return 1
+
+
+def _audit_log(settings: Settings, clock: SystemClock) -> AuditLog | None:
+    if settings.audit_log_path is None:
+        return None
+    import yaml  # only where there is such a log: starting up stays quick
+
+    from cluster.server.http.audit import AuditLog
+    from cluster.server.http.audit_policy import EVERYTHING, read
+
+    rules = EVERYTHING
+    if settings.audit_policy_file is not None:
+        try:
+            rules = read(yaml.safe_load(settings.audit_policy_file.read_text()))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise SystemExit(f"--audit-policy-file: {settings.audit_policy_file}: {error}") from None
+    descriptor = os.open(settings.audit_log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    return AuditLog(os.fdopen(descriptor, "ab", buffering=0), clock=clock, rules=rules)
 
 
 def _journal(settings: Settings) -> Journal:

@@ -50,6 +50,10 @@ class Settings:
     server_names: tuple[str, ...] = ()
     """Further names and addresses for the server's certificate."""
     token_auth_file: Path | None = None
+    audit_log_path: Path | None = None
+    """Where the audit log goes; None: there is none."""
+    audit_policy_file: Path | None = None
+    """Which requests are in it; None: all, without their bodies."""
     anonymous: bool = True
     scheduler: Configuration = DEFAULT
     """Profiles of the scheduler."""
@@ -155,6 +159,8 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--kubeconfig", None, "file for the administrator's kubeconfig", type=Path, metavar="PATH")
     add("--kubeconfig-server", "", "address of the API in that kubeconfig", metavar="URL")
     add("--token-auth-file", None, "static bearer tokens: token,user,uid,groups", type=Path, metavar="FILE")
+    add("--audit-log-path", None, "file for the audit log", type=Path, metavar="FILE")
+    add("--audit-policy-file", None, "what is in it: an audit.k8s.io/v1 Policy", type=Path, metavar="FILE")
     add(
         "--scheduler-config",
         None,

@@ -36,6 +36,8 @@ class Call:
     """The body comes from inside the process: its structure is not checked again."""
     duplicates: Duplicates = NONE
     """Keys that occur twice in the text of the body, for decoding to report."""
+    annotations: dict[str, str] = field(default_factory=dict)
+    """What admission has to say to the audit log."""
     created: bool = False
     """Set by the verb when it made a new object: the answer is 201 instead of 200."""
 

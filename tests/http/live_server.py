@@ -21,6 +21,7 @@ from cluster.api.resource import Resource
 from cluster.app import ControlPlane, Trust
 from cluster.server.auth.tokens import SigningKey
 from cluster.server.certificates import Pki, client_pair, kubeconfig, open_pki
+from cluster.server.http.audit import AuditLog
 from cluster.server.http.serve import ApiServer
 from cluster.settings import CONTROL_USER, Settings
 from cluster.store.journal.memory import MemoryJournal
@@ -123,7 +124,7 @@ class LiveServer:
 
 
 @asynccontextmanager
-async def live_server(folder: Path) -> AsyncIterator[LiveServer]:
+async def live_server(folder: Path, *, audit: AuditLog | None = None) -> AsyncIterator[LiveServer]:
     clock, chance, log = SystemClock(), Chance(1), structlog.get_logger()
     tokens = folder / "tokens.csv"
     tokens.write_text(TOKENS)
@@ -149,6 +150,7 @@ async def live_server(folder: Path) -> AsyncIterator[LiveServer]:
         plane.identity,
         pki,
         streams=plane.gateway,
+        audit=audit,
         backends=plane.backends,
         clock=clock,
         chance=chance,

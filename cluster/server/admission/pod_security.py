@@ -4,8 +4,9 @@
 warn adds warnings for pods and for whatever holds a pod template. The checks themselves are in
 `cluster.server.admission.pod_security_checks`.
 
-Divergence: there is no audit log, so audit does nothing; `<mode>-version` is only echoed, the checks are
-always the latest.
+What audit finds, and the standard that was enforced, goes to the audit log.
+
+Divergence: `<mode>-version` is only echoed, the checks are always the latest.
 """
 
 from __future__ import annotations
@@ -20,24 +21,29 @@ from cluster.server.admission.pod_security_checks import violations
 from cluster.server.admission.request import Operation, Request, Setting
 
 _LABEL = "pod-security.kubernetes.io/"
-_ACTIVE = ("baseline", "restricted")
+_ACTIVE = frozenset({"baseline", "restricted"})
 
 
 def check_pod_security(setting: Setting, request: Request) -> None:
     entry = setting.store.get("namespaces", Key("", request.namespace))
     labels = (entry.object["metadata"].get("labels") or {}) if entry is not None else {}
-    enforce, warn = labels.get(_LABEL + "enforce"), labels.get(_LABEL + "warn")
-    if enforce not in _ACTIVE and warn not in _ACTIVE:
+    enforce, warn, audit = (labels.get(_LABEL + mode) for mode in ("enforce", "warn", "audit"))
+    if not {enforce, warn, audit} & _ACTIVE:
         return
     if request.operation is Operation.UPDATE and _same_pod(request):
         return
     template = _template(request)
     if template is None:
         return
+    notes = request.call.annotations
+    if audit in _ACTIVE and (found := violations(template, audit)):
+        standard = f"{audit}:{labels.get(_LABEL + 'audit-version', 'latest')}"
+        notes[_LABEL + "audit-violations"] = f'would violate PodSecurity "{standard}": {", ".join(found)}'
     if request.qualified == "pods" and enforce in _ACTIVE:
+        standard = f"{enforce}:{labels.get(_LABEL + 'enforce-version', 'latest')}"
+        notes[_LABEL + "enforce-policy"] = standard
         found = violations(template, enforce)
         if found:
-            standard = f"{enforce}:{labels.get(_LABEL + 'enforce-version', 'latest')}"
             raise forbidden(PODS, request.name, f'violates PodSecurity "{standard}": {", ".join(found)}')
     if warn in _ACTIVE:
         found = violations(template, warn)

@@ -34,6 +34,13 @@ class Exchange:
     user: User
     audit_id: str
     warnings: list[str] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
+    """For the audit log; admission adds to them."""
+    impersonator: User | None = None
+    """Who is behind `user`, if that is somebody else."""
+    sent: bytes = b""
+    """The body, once it has been read."""
+    answered: Answer | None = None
 
     @property
     def accept(self) -> str:
@@ -47,9 +54,10 @@ class Exchange:
         if (request.content_length or 0) > BODY_LIMIT:
             raise too_large()
         try:
-            return await request.read()
+            self.sent = await request.read()
         except web.HTTPRequestEntityTooLarge:
             raise too_large() from None
+        return self.sent
 
 
 def too_large() -> RequestEntityTooLarge:

@@ -80,6 +80,7 @@ class Resources:
             name=target.name,
             subresource=target.subresource,
             warnings=exchange.warnings,
+            annotations=exchange.annotations,
         )
         if target.subresource in STREAMS:
             return await self._streaming.answer(exchange, call, target.rest)

@@ -9,6 +9,7 @@ from broker.clock import Clock
 from cluster.server.aggregation.backends import Backends
 from cluster.server.auth.identity import Identity
 from cluster.server.certificates import Pki
+from cluster.server.http.audit import AuditLog
 from cluster.server.http.connection import Listener
 from cluster.server.http.delegation import Delegation
 from cluster.server.http.documents import GIT_VERSION, Documents, Page
@@ -37,6 +38,7 @@ class ApiServer:
         pki: Pki,
         *,
         streams: NodeStreams | None,
+        audit: AuditLog | None = None,
         backends: Backends | None = None,
         clock: Clock,
         chance: Chance,
@@ -74,6 +76,7 @@ class ApiServer:
             delegation=Delegation(backends),
             metrics=self.metrics,
             in_flight=self.in_flight,
+            audit=audit,
             clock=clock,
             chance=chance.fork("audit"),
             log=log,

@@ -27,6 +27,7 @@ from cluster.server.call import User
 from cluster.server.http import exchange as exchanges
 from cluster.server.http import options
 from cluster.server.http.accept import PLAIN, Form, negotiate
+from cluster.server.http.audit import AuditLog, Record, annotate
 from cluster.server.http.bodies import media_type_of
 from cluster.server.http.compression import Gzip
 from cluster.server.http.connection import Connection
@@ -63,6 +64,7 @@ class Shell:
         delegation: Delegation,
         metrics: Metrics,
         in_flight: InFlight,
+        audit: AuditLog | None,
         clock: Clock,
         chance: Chance,
         log: FilteringBoundLogger,
@@ -77,6 +79,7 @@ class Shell:
         self._chance = chance
         self._log = log
         self._in_flight = in_flight
+        self._audit = audit
         self._gzip = Gzip()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -85,10 +88,15 @@ class Shell:
         path, raw_query = split(request.raw_path)
         target = target_of(path)
         verb, code = request.method.lower(), 500
+        record: Record | None = None
         with caused_by(f"r-{audit_id}"):
             exchange = Exchange(request, request.method, path, options.parse(raw_query), _NOBODY, audit_id)
             try:
                 verb = verb_of(exchange, target)
+                exchange.user = self._user(exchange)
+                if self._audit is not None:
+                    asked = _attributes(exchange, target, verb, exchange.user)
+                    record = self._audit.received(exchange, asked, exchange.impersonator)
                 result = await self._result(exchange, target, verb)
                 response = (
                     result if isinstance(result, web.StreamResponse) else await self._sent(exchange, result)
@@ -104,14 +112,15 @@ class Shell:
                 return await self._sent(exchange, self._crashed(exchange, bug))
             finally:
                 self._observe(exchange, target, verb, code, self._clock.monotonic() - started)
+                if self._audit is not None and record is not None:
+                    self._audit.completed(record, exchange, code)
 
     async def _result(
         self, exchange: Exchange, target: Target | None, verb: str
     ) -> Answer | web.StreamResponse:
-        user = exchange.user = self._user(exchange.request)
         if _is_unlimited(exchange, target, verb):
             return await self._authorized(exchange, target, verb)
-        exempt = MASTERS in user.groups
+        exempt = MASTERS in exchange.user.groups
         places = self._in_flight
         with places.reader(exempt=exempt) if is_read_only(verb) else places.writer(exempt=exempt):
             return await self._authorized(exchange, target, verb)
@@ -121,6 +130,8 @@ class Shell:
     ) -> Answer | web.StreamResponse:
         attributes = _attributes(exchange, target, verb, exchange.user)
         decision = self._authorizer.authorize(attributes)
+        if self._audit is not None:
+            annotate(exchange, decision)
         if not decision.allowed:
             raise refusal(attributes, decision.reason)
         if (backend := self._delegation.backend(exchange.path)) is not None:
@@ -129,17 +140,20 @@ class Shell:
             return await self._documents.answer(exchange)
         return await self._resources.answer(exchange, target, verb)
 
-    def _user(self, request: web.BaseRequest) -> User:
+    def _user(self, exchange: Exchange) -> User:
+        request = exchange.request
         connection = cast(Connection, request.protocol)
         if connection.refused:
             raise unauthorized()
         headers = request.headers
         user = connection.user or self._authenticator.user(headers.get("Authorization"))
         if impersonation_wanted(headers):
+            exchange.impersonator = user
             user = impersonated(user, headers, self._authorizer)
         return user
 
     async def _sent(self, exchange: Exchange, answer: Answer) -> web.Response:
+        exchange.answered = answer
         headers: CIMultiDict[str] = CIMultiDict(
             (
                 ("Audit-Id", exchange.audit_id),
