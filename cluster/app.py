@@ -28,6 +28,7 @@ from cluster.reconcile.queue import WorkQueue
 from cluster.reconcile.world import Background, Sign, World
 from cluster.scheduler.scheduler import Scheduler
 from cluster.server.aggregation.backends import Backends
+from cluster.server.aggregation.custom_metrics import CustomMetrics, asking
 from cluster.server.aggregation.front_proxy import FrontProxy, publish
 from cluster.server.aggregation.services import ApiServices
 from cluster.server.auth.authenticate import read_token_file
@@ -117,6 +118,9 @@ class ControlPlane:
         usage = Usage(self.store, self.gateway.usage)
         self.verbs.add_computed(NODE_METRICS.qualified, usage.node_objects)
         self.verbs.add_computed(POD_METRICS.qualified, usage.pod_objects)
+        self._front_proxy = trust.front_proxy
+        reach = Reach(self.store, self.gateway)
+        self.backends = Backends(self.store, trust.front_proxy, reach)
         self.world = World(
             self.client(ADMINISTRATOR),
             clock=clock,
@@ -124,15 +128,12 @@ class ControlPlane:
             timings=settings.timings,
             log=log,
             registry=self.registry,
-            metrics=usage,
+            metrics=CustomMetrics(usage, self.registry, asking(self.backends)),
             cluster_ca=trust.cluster_ca,
             sign=trust.sign,
             cluster_cidr=settings.cluster_cidr,
             load_balancer_cidr=settings.load_balancer_cidr,
         )
-        self._front_proxy = trust.front_proxy
-        reach = Reach(self.store, self.gateway)
-        self.backends = Backends(self.store, trust.front_proxy, reach)
         self.api_services = ApiServices(
             self.store,
             self.registry,

@@ -31,7 +31,8 @@ Told = Mapping[str, Mapping[str, Any]]
 
 
 class Usage(NoMetrics):
-    """Implements `cluster.reconcile.metrics.Metrics` for resource metrics; custom ones are not served."""
+    """Implements `cluster.reconcile.metrics.Metrics` for resource metrics; others come from adapters
+    (`aggregation.custom_metrics`)."""
 
     def __init__(self, store: Store, told: Callable[[], Told]) -> None:
         self._store = store
