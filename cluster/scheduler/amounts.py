@@ -2,7 +2,8 @@
 
 What a pod asks for is the larger of its running containers together and each step of its initialisation;
 native sidecars (init containers that restart always) count from their start on; overhead is on top. Pod
-level resources, where given, replace the sum.
+level resources, where given, replace the sum. While a pod is resized, a container counts with the most of
+what it asks for, has been given and has; of a wish that its node can't fulfil nothing counts.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from cluster.api.quantity import parse
 
 Amounts: TypeAlias = dict[str, int]
 
+_RESIZES = ("PodResizePending", "PodResizeInProgress")
 UNSTATED_CPU_MILLI = 100
 UNSTATED_MEMORY_BYTES = 200 * 1024 * 1024
 """What scores assume of a container that asks for nothing, so that such pods spread too."""
@@ -31,7 +33,35 @@ def amounts(quantities: Mapping[str, Any] | None) -> Amounts:
 
 def pod_requests(pod: Object) -> Amounts:
     """What a node must have free for the pod."""
-    return _total(pod, lambda container: amounts(container.get("resources", {}).get("requests")))
+    held = _held(pod) if resizing(pod) else None
+    if held is None:
+        return _total(pod, lambda container: amounts(container.get("resources", {}).get("requests")))
+    infeasible = any(condition.get("reason") == "Infeasible" for condition in resizing(pod))
+
+    def requests_of(container: Object) -> Amounts:
+        found = dict(held.get(container["name"], {}))
+        if not infeasible or not found:
+            _raise_to(found, amounts(container.get("resources", {}).get("requests")))
+        return found
+
+    return _total(pod, requests_of)
+
+
+def resizing(pod: Object) -> list[Object]:
+    """The conditions that tell of a resize under way or waiting."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return [condition for condition in conditions if condition["type"] in _RESIZES]
+
+
+def _held(pod: Object) -> dict[str, Amounts]:
+    """By container: what the node gave it, and what it runs with."""
+    found: dict[str, Amounts] = {}
+    status = pod["status"]
+    for field in ("containerStatuses", "initContainerStatuses"):
+        for entry in status.get(field) or ():
+            held = found[entry["name"]] = amounts(entry.get("allocatedResources"))
+            _raise_to(held, amounts((entry.get("resources") or {}).get("requests")))
+    return found
 
 
 def pod_requests_for_scores(pod: Object) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from cluster.api.objects import Key, Object, condition_of, timestamp
 from cluster.reconcile.informer import Handler
 from cluster.reconcile.recorder import Recorder
 from cluster.reconcile.world import World
+from cluster.scheduler.amounts import resizing
 from cluster.scheduler.binding import Binder
 from cluster.scheduler.configuration import DEFAULT, DEFAULT_NAME, Configuration
 from cluster.scheduler.decision import Decision
@@ -259,7 +260,10 @@ class Scheduler(Actor[None]):
         known = self.snapshot.placed(uid)
         if known is not None and not self.snapshot.is_assumed(uid) and _counts_the_same(known.object, new):
             return
-        self.snapshot.put(PodInfo(new))
+        placed = PodInfo(new)
+        self.snapshot.put(placed)
+        if known is not None and any(placed.requests.get(n, 0) < a for n, a in known.requests.items()):
+            self.queue.happened(Happening.POD_GONE)
         if known is None or known.labels != (new["metadata"].get("labels") or {}):
             self.queue.happened(Happening.POD_PLACED)
 
@@ -323,6 +327,7 @@ def _counts_the_same(old: Object, new: Object) -> bool:
         old["spec"] == new["spec"]
         and _labels(old) == _labels(new)
         and ("deletionTimestamp" in old["metadata"]) == ("deletionTimestamp" in new["metadata"])
+        and resizing(old) == resizing(new)
     )
 
 
