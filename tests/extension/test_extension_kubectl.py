@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import orjson
-from extended import crontab, definition
+import pytest
+from extended import crontab, define, definition
 from live_server import LiveServer
 
 from cluster.api.objects import Object
@@ -68,3 +69,86 @@ async def test_kubectl_works_with_a_new_kind(server: LiveServer) -> None:
     assert "crontab.stable.example.com/one" in text
     code, text = await kubectl(server, "delete", "crd", "crontabs.stable.example.com", "--timeout=10s")
     assert code == 0, text
+
+
+ANYTHING: Object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+BAR: Object = {
+    "type": "object",
+    "required": ["spec"],
+    "properties": {
+        "spec": {
+            "type": "object",
+            "description": "What a Foo should be",
+            "required": ["bars"],
+            "properties": {
+                "bars": {
+                    "type": "array",
+                    "description": "List of Bars",
+                    "items": {
+                        "type": "object",
+                        "required": ["name"],
+                        "properties": {
+                            "name": {"type": "string", "description": "Name of Bar"},
+                            "age": {"type": "string", "description": "Age of Bar"},
+                        },
+                    },
+                }
+            },
+        }
+    },
+}
+
+
+async def published(server: LiveServer, schema: Object) -> None:
+    body = definition()
+    body["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = schema
+    await define(server, body)
+
+
+def manifest(**fields: object) -> str:
+    head = {"apiVersion": "stable.example.com/v1", "kind": "CronTab", "metadata": {"name": "one"}}
+    return orjson.dumps({**head, **fields}).decode()
+
+
+@pytest.mark.parametrize(
+    ("schema", "fields", "explained", "said"),
+    [
+        (ANYTHING, {"any": [{"thing": 1}]}, "crontab", "KIND:       CronTab"),
+        (
+            {"type": "object", "properties": {"spec": ANYTHING}},
+            {"spec": {"any": {"thing": 1}}},
+            "crontab.spec",
+            "FIELD: spec <Object>",
+        ),
+    ],
+    ids=["at the schema root", "in an embedded object"],
+)
+async def test_kubectl_accepts_what_a_kind_preserves(
+    server: LiveServer, schema: Object, fields: Object, explained: str, said: str
+) -> None:
+    """CustomResourcePublishOpenAPI works for CRD preserving unknown fields …, works for CRD without validation
+    schema"""
+    await published(server, schema)
+    for verb in ("create", "apply"):
+        code, text = await kubectl(server, verb, "-f", "-", stdin=manifest(**fields))
+        assert code == 0, text
+    code, text = await kubectl(server, "explain", explained)
+    assert (code, said in text) == (0, True), text
+
+
+async def test_kubectl_validates_and_explains_by_the_schema(server: LiveServer) -> None:
+    """CustomResourcePublishOpenAPI works for CRD with validation schema"""
+    await published(server, BAR)
+    code, text = await kubectl(server, "create", "-f", "-", stdin=manifest(spec={"bars": [{"name": "n"}]}))
+    assert code == 0, text
+    for fields, wrong in (
+        ({"spec": {"bars": [{"name": "n", "unknown": 1}]}}, 'unknown field "spec.bars[0].unknown"'),
+        ({"spec": {"bars": [{"age": "10"}]}}, "spec.bars[0].name: Required value"),
+    ):
+        code, text = await kubectl(server, "apply", "-f", "-", stdin=manifest(**fields))
+        assert (code, wrong in text) == (1, True), text
+    for path, said in (("crontab.spec", "What a Foo should be"), ("crontab.spec.bars", "List of Bars")):
+        code, text = await kubectl(server, "explain", path)
+        assert (code, said in text) == (0, True), text
+    code, text = await kubectl(server, "explain", "crontab.spec.nothing")
+    assert (code, 'field "nothing" does not exist' in text) == (1, True), text
