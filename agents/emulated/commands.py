@@ -212,6 +212,19 @@ def _nnp(shell: Shell, words: list[str]) -> Run:
     return 0
 
 
+def _sysctl(shell: Shell, words: list[str]) -> Run:
+    """Those that the pod set; others are 0."""
+    code = 0
+    for word in words:
+        name, equals, _ = word.replace("/", ".").partition("=")
+        if equals:
+            yield err(f"sysctl: error setting key '{name}': Read-only file system\n")
+            code = 1
+        elif not name.startswith("-"):
+            yield out(f"{name} = {shell.world.sysctls.get(name, '0')}\n")
+    return code
+
+
 def _uptime(shell: Shell, words: list[str]) -> Run:
     yield out(f" {shell.world.now():%H:%M:%S} up 1 day,  0 users,  load average: 0.00, 0.00, 0.00\n")
     return 0
@@ -383,6 +396,7 @@ COMMANDS: dict[str, Command] = {
     "sleep": _sleep,
     "stty": _stty,
     "sync": _returns(0),
+    "sysctl": _sysctl,
     "time": _runs(0),
     "timeout": _runs(1),
     "trap": _trap,

@@ -63,9 +63,15 @@ def world_of(launch: Launch, network: Network, clock: Clock) -> World:
         resolve=launch.resolve,
         host_ports=_host_ports(launch),
         memory_mounts=_memory_mounts(launch.pod, launch.container),
+        sysctls=_sysctls(launch.pod),
         escalates=security.get("allowPrivilegeEscalation") is not False,
         network_admin=_administers(launch.container.get("securityContext") or {}),
     )
+
+
+def _sysctls(pod: Object) -> dict[str, str]:
+    asked = (pod["spec"].get("securityContext") or {}).get("sysctls") or ()
+    return {sysctl["name"].replace("/", "."): sysctl["value"] for sysctl in asked}
 
 
 def _administers(security: Object) -> bool:

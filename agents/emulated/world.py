@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -134,6 +134,8 @@ class World:
     """What the profile does to each HTTP answer of a program: it waits, hangs, or answers instead."""
     memory_mounts: Sequence[str] = ()
     """Where volumes of medium Memory are mounted."""
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    """Those that the pod asked for."""
     escalates: bool = True
     """Programs may gain privileges."""
     network_admin: bool = False

@@ -8,6 +8,7 @@ from cluster.api.errors import ApiError
 from cluster.server.http import options
 from cluster.server.http.accept import Encoding, Form, clauses, negotiate
 from cluster.server.http.paths import Target, target_of
+from cluster.server.http.proxying import up_to_proxy
 
 
 @pytest.mark.parametrize(
@@ -98,3 +99,16 @@ def test_delete_options_from_query_and_body() -> None:
     assert (found.uid, found.propagation, dry_run) == ("u", "Background", False)
     with pytest.raises(ApiError, match="cannot be both set"):
         options.delete_options({}, {"orphanDependents": True, "propagationPolicy": "Orphan"})
+
+
+@pytest.mark.parametrize(
+    ("path", "part"),
+    [
+        ("/api/v1/namespaces/a/pods/b/proxy/c/proxy?d=e", "/api/v1/namespaces/a/pods/b/proxy"),
+        ("/api/v1/namespaces/proxy-1/services/proxy:80/proxy", "/api/v1/namespaces/proxy-1/services/proxy:80/proxy"),
+        ("/api/v1/nodes/proxy/proxy/metrics", "/api/v1/nodes/proxy/proxy"),
+    ],
+)  # fmt: skip
+def test_the_part_of_a_path_that_names_the_proxy(path: str, part: str) -> None:
+    """It goes before the links of a page, whatever else is called proxy."""
+    assert up_to_proxy(path) == part

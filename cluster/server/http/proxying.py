@@ -99,6 +99,12 @@ class Proxy:
         return pod, number
 
 
+def up_to_proxy(path: str) -> str:
+    """The part of the request's path that names the proxy: other parts may begin with that word, too."""
+    parts = path.partition("?")[0].split("/")
+    return "/".join(parts[: 8 if parts[3:4] == ["namespaces"] else 6])
+
+
 def split_name(name: str) -> tuple[str, str, str]:
     """Scheme, name and port of `scheme:name:port`, `name:port` or `name`. Raises BadRequest."""
     match name.split(":"):
@@ -162,7 +168,7 @@ class _Conversation:
         self._exchange = exchange
         self._pod = pod
         self._connection = h11.Connection(h11.CLIENT)
-        self._prefix = exchange.request.raw_path.partition("?")[0].split("/proxy", 1)[0] + "/proxy"
+        self._prefix = up_to_proxy(exchange.request.raw_path)
 
     async def run(self, host: str, path: str) -> web.StreamResponse:
         await self._ask(host, path)
