@@ -10,6 +10,7 @@ import pytest
 from controlled_cluster import Cluster, deployment, simulate
 
 from cluster.api import kinds
+from cluster.api.errors import Invalid
 from cluster.api.objects import Object, condition_of
 from cluster.reconcile.metrics import NoMetrics
 
@@ -261,5 +262,52 @@ def test_a_target_that_is_not_there_is_a_condition() -> None:
             f"the HPA controller was unable to get the target's current scale: {absent}",
         )  # fmt: skip
         assert absent in await cluster.events("FailedGetScale")
+
+    simulate(scenario)
+
+
+def test_a_queue_scales_its_workers_to_zero_and_wakes_them() -> None:
+    """External metric, minReplicas 0: none while the queue is empty, as many as it needs when it is not. What
+    somebody else set to zero stays there."""
+    load = Custom()
+
+    async def scenario(cluster: Cluster) -> None:
+        load.cluster, load.total = cluster, Fraction(60)
+        await cluster.create(kinds.DEPLOYMENTS, deployment(replicas=2))
+        await cluster.settle(30)
+        quick = {"scaleDown": {"stabilizationWindowSeconds": 0}}
+        await cluster.create(
+            kinds.HORIZONTAL_POD_AUTOSCALERS, autoscaler(EXTERNAL, minReplicas=0, behavior=quick)
+        )
+
+        async def replicas_and_mark(load_now: int) -> tuple[int, tuple[str, str]]:
+            load.total = Fraction(load_now)
+            await cluster.settle(40)
+            found = await cluster.get(kinds.HORIZONTAL_POD_AUTOSCALERS, "web")
+            mark = condition_of(found, "ScaledToZero") or {"status": "", "reason": ""}
+            replicas: int = (await cluster.get(kinds.DEPLOYMENTS, "web"))["spec"]["replicas"]
+            return replicas, (mark["status"], mark["reason"])
+
+        assert await replicas_and_mark(60) == (2, ("", ""))
+        assert await replicas_and_mark(0) == (0, ("True", "ScaledToZero"))
+        assert await replicas_and_mark(0) == (0, ("True", "ScaledToZero"))
+        assert await replicas_and_mark(90) == (3, ("False", "NotScaledToZero"))
+        await cluster.merge(kinds.DEPLOYMENTS, "web", {"spec": {"replicas": 0}})
+        assert (await replicas_and_mark(90))[0] == 0
+        active = (
+            condition_of(await cluster.get(kinds.HORIZONTAL_POD_AUTOSCALERS, "web"), "ScalingActive") or {}
+        )
+        assert active["reason"] == "ScalingDisabled"
+
+    simulate(scenario, metrics=load)
+
+
+def test_only_a_metric_without_pods_allows_zero() -> None:
+    async def scenario(cluster: Cluster) -> None:
+        why = "must specify at least one Object or External metric to support scaling to zero replicas"
+        with pytest.raises(Invalid, match=why):
+            await cluster.create(kinds.HORIZONTAL_POD_AUTOSCALERS, autoscaler(PODS, minReplicas=0))
+        with pytest.raises(Invalid, match="must be greater than or equal to 0"):
+            await cluster.create(kinds.HORIZONTAL_POD_AUTOSCALERS, autoscaler(EXTERNAL, minReplicas=-1))
 
     simulate(scenario)

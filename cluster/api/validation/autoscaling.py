@@ -16,6 +16,7 @@ _SOURCES = {
     "Pods": "pods",
     "Resource": "resource",
 }
+_WITHOUT_PODS = ("External", "Object")
 _EVICTION_POLICIES = ("AlwaysAllow", "IfHealthyBudget")
 _SELECT_POLICIES = ("Disabled", "Max", "Min")
 _POLICY_TYPES = ("Percent", "Pods")
@@ -24,8 +25,8 @@ _POLICY_TYPES = ("Percent", "Pods")
 def validate_autoscaler(obj: Object, report: Report) -> None:
     spec = obj["spec"]
     least, most = spec.get("minReplicas"), spec.get("maxReplicas", 0)
-    if least is not None and least < 1:
-        report.invalid("spec.minReplicas", least, "must be greater than or equal to 1")
+    if least is not None and least < 0:
+        report.invalid("spec.minReplicas", least, "must be greater than or equal to 0")
     if most < 1:
         report.invalid("spec.maxReplicas", most, "must be greater than 0")
     if least is not None and most < least:
@@ -40,6 +41,9 @@ def validate_autoscaler(obj: Object, report: Report) -> None:
             )
     for index, metric in enumerate(spec.get("metrics") or ()):
         _validate_metric(metric, f"spec.metrics[{index}]", report)
+    if least == 0 and not any(m.get("type") in _WITHOUT_PODS for m in spec.get("metrics") or ()):
+        why = "must specify at least one Object or External metric to support scaling to zero replicas"
+        report.forbidden("spec.metrics", why)
     for direction in ("scaleUp", "scaleDown"):
         if rules := (spec.get("behavior") or {}).get(direction):
             _validate_rules(rules, f"spec.behavior.{direction}", report)

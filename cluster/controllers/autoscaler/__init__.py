@@ -160,13 +160,14 @@ class Autoscalers:
         """(replicas, why); None where no metric could say."""
         spec = look.autoscaler["spec"]
         least, most = spec.get("minReplicas", 1), spec["maxReplicas"]
-        if current == 0 and least != 0:
+        came_from_us = is_scaled_to_zero(look.autoscaler)
+        if current == 0 and not (came_from_us and (least != 0 or measures_without_pods(look.autoscaler))):
             message = "scaling is disabled since the replica count of the target is zero"
             look.condition("ScalingActive", "False", "ScalingDisabled", message)
             return 0, ""
         if current > most:
             return most, "Current number of replicas above Spec.MaxReplicas"
-        if current < least:
+        if 0 < current < least:
             return least, "Current number of replicas below Spec.MinReplicas"
         selector = self._selector(look, scale)
         best = None if selector is None else await self._measure(look, selector, current)
@@ -181,7 +182,7 @@ class Autoscalers:
         limited = limit(look.autoscaler, memory, current, best.replicas, now_s)
         look.condition("AbleToScale", "True", *limited.able)
         look.condition("ScalingLimited", *limited.limited)
-        return limited.replicas, why
+        return (max(limited.replicas, least) if current == 0 else limited.replicas), why
 
     def _selector(self, look: Look, scale: Object) -> LabelSelector | None:
         """Whose use is measured; None, with the condition that says why, where that is not clear."""
@@ -253,6 +254,16 @@ class Autoscalers:
             ),
         )
 
+    def _note_zero(self, look: Look, before: int, wanted: int) -> None:
+        """Tells a target that was scaled to zero from one that somebody paused."""
+        least = look.autoscaler["spec"].get("minReplicas", 1)
+        if before > 0 and wanted == 0 and least == 0 and measures_without_pods(look.autoscaler):
+            message = "the HPA controller scaled the workload to zero"
+            look.condition("ScaledToZero", "True", "ScaledToZero", message)
+        else:
+            message = "the HPA controller did not scale the workload to zero"
+            look.condition("ScaledToZero", "False", "NotScaledToZero", message)
+
     async def _rescale(
         self, look: Look, memory: Memory, resource: Resource, scale: Object, wanted: int, why: str
     ) -> None:
@@ -273,9 +284,21 @@ class Autoscalers:
             look.autoscaler, "Normal", "SuccessfulRescale", f"New size: {wanted}; reason: {why}"
         )
         look.status["lastScaleTime"] = timestamp(self._clock.now())
+        self._note_zero(look, before, wanted)
         now_s = self._clock.monotonic()
         forget_old(memory, look.autoscaler, now_s)
         memory.note_scaled(before, wanted, now_s)
+
+
+def measures_without_pods(autoscaler: Object) -> bool:
+    """Whether a metric has a value even where there is no pod."""
+    return any(metric["type"] in ("Object", "External") for metric in autoscaler["spec"].get("metrics") or ())
+
+
+def is_scaled_to_zero(autoscaler: Object) -> bool:
+    """Whether it was the autoscaler that left no replica; a target at zero otherwise is paused by hand."""
+    condition = find(autoscaler.get("status", {}).get("conditions") or (), "ScaledToZero")
+    return condition is not None and condition["status"] == "True"
 
 
 def _tolerance(rules: Object) -> Fraction:

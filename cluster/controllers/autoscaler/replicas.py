@@ -136,6 +136,8 @@ def from_total(
     """Replicas for a metric that is one number for all pods: a value, or an average per pod."""
     if not per_pod:
         ratio = total / target
+        if not current:
+            return math.ceil(ratio)
         return current if tolerances.hold(ratio) else math.ceil(ratio * ready)
     ratio = total / (target * current) if current else Fraction(2)
     return current if current and tolerances.hold(ratio) else math.ceil(total / target)
