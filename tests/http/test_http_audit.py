@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,33 @@ async def test_what_admission_found_is_annotated(logged: Logged) -> None:
     assert last["annotations"][f"{prefix}audit-violations"].startswith(
         'would violate PodSecurity "restricted:'
     )
+
+
+async def test_what_a_policy_only_audits_is_annotated(logged: Logged) -> None:
+    base, kind = "/apis/admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy"
+    rule = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}
+    spec = {
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": "true"}, {"expression": "has(object.data)", "message": "no data"}],
+    }
+    body = {"kind": kind, "metadata": {"name": "p"}, "spec": spec}
+    (await logged.live.call("POST", f"{base}/validatingadmissionpolicies", body)).expect(201)
+    spec = {"policyName": "p", "validationActions": ["Audit"]}
+    body = {"kind": f"{kind}Binding", "metadata": {"name": "b"}, "spec": spec}
+    (await logged.live.call("POST", f"{base}/validatingadmissionpolicybindings", body)).expect(201)
+    for number in range(600):
+        _, last = await logged.call("POST", MAPS, {"metadata": {"name": f"a{number}"}})
+        assert last["responseStatus"]["code"] == 201
+        noted = last["annotations"].get("validation.policy.admission.k8s.io/validation_failure")
+        if noted:
+            break
+        await asyncio.sleep(0.05)
+    assert orjson.loads(noted) == [
+        {
+            "message": "no data",
+            "policy": "p",
+            "binding": "b",
+            "expressionIndex": 1,
+            "validationActions": ["Audit"],
+        }
+    ]

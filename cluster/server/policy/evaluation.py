@@ -1,6 +1,6 @@
 """ValidatingAdmissionPolicies and their bindings: what they say of one write.
 
-Divergence: audit annotations and the Audit action go nowhere, as there is no audit log.
+Divergence: what a policy's auditAnnotations say is checked, but not put into the audit log.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from cluster.api.cel import Budget, CompileError, EvalError, Program, compile_untyped
 from cluster.api.cel.values import type_of
@@ -35,6 +37,8 @@ POLICY_BUDGET = 10_000_000
 class _Finding:
     message: str
     reason: str = "Invalid"
+    index: int | None = None
+    """Of the validation that did not hold."""
 
 
 class Policies:
@@ -163,10 +167,26 @@ class Policies:
             request.call.warnings.append(
                 f"Validation failed for ValidatingAdmissionPolicy {names}: {finding.message}"
             )
+        if "Audit" in actions:
+            _note(request, policy, binding, finding)
         if "Deny" in actions:
             said = f"ValidatingAdmissionPolicy {names} denied request: {finding.message}"
             return _denied(request, said, finding)
         return None
+
+
+_FAILURES = "validation.policy.admission.k8s.io/validation_failure"
+
+
+def _note(request: Request, policy: Object, binding: Object, finding: _Finding) -> None:
+    """Adds to the audit log's list of what did not hold."""
+    noted = orjson.loads(request.call.annotations.get(_FAILURES, "[]"))
+    failure: Object = {"message": finding.message, "policy": policy["metadata"]["name"]}
+    failure["binding"] = binding["metadata"]["name"]
+    if finding.index is not None:
+        failure["expressionIndex"] = finding.index
+    failure["validationActions"] = binding["spec"]["validationActions"]
+    request.call.annotations[_FAILURES] = orjson.dumps([*noted, failure]).decode()
 
 
 class Misconfigured(Exception):
@@ -182,7 +202,7 @@ def _broken(spec: Object, scope: dict[str, Any], *, strict: bool) -> Iterator[_F
     """What the validations of a policy refuse."""
     budget = Budget(POLICY_BUDGET)
     scope["variables"] = lazy_variables(spec.get("variables") or (), scope, budget)
-    for validation in spec.get("validations") or ():
+    for index, validation in enumerate(spec.get("validations") or ()):
         expression = validation["expression"]
         try:
             if program_of(expression)(scope, budget) is True:
@@ -192,7 +212,7 @@ def _broken(spec: Object, scope: dict[str, Any], *, strict: bool) -> Iterator[_F
                 yield _Finding(f"expression '{expression.strip()}' resulted in error: {error}")
             continue
         message = _message(validation, scope, budget) or f"failed expression: {expression.strip()}"
-        yield _Finding(message, validation.get("reason") or "Invalid")
+        yield _Finding(message, validation.get("reason") or "Invalid", index)
     for annotation in spec.get("auditAnnotations") or ():
         if strict and (wrong := _annotation_problem(annotation["valueExpression"], scope, budget)):
             yield _Finding(wrong)

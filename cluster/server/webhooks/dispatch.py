@@ -1,8 +1,6 @@
 """Asks the webhooks that a write concerns: the mutating ones in turn, then the validating ones all at once.
 
 With no configuration stored the admission chain has no webhooks at all, and writes stay synchronous.
-
-Divergence: audit annotations go nowhere, as there is no audit log.
 """
 
 from __future__ import annotations
@@ -177,6 +175,8 @@ class Webhooks:
             self._failed(hook, why)
             return None
         request.call.warnings.extend(response.get("warnings") or ())
+        for key, value in (response.get("auditAnnotations") or {}).items():
+            request.call.annotations[f"{name}/{key}"] = str(value)
         if not response.get("allowed"):
             raise refusal(name, response)
         return response
