@@ -6,6 +6,7 @@ The pod really runs (process runtime); the API server reaches it as it does in a
 from __future__ import annotations
 
 import json
+import os
 from base64 import b64encode
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,6 @@ from cluster.server.certificates import open_pki
 
 pytestmark = pytest.mark.services
 PROGRAM = Path(__file__).with_name("extension_program.py")
-PORT = 8443
 Object = dict[str, Any]
 
 
@@ -27,21 +27,28 @@ def applied(cluster: Cluster, *objects: Object) -> None:
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(items))
 
 
-@pytest.fixture
-def bundle(cluster: Cluster, space: str, tmp_path: Path) -> str:
-    """Of the authority that the running server's certificate is from."""
+@pytest.fixture(
+    params=[
+        8443,
+        pytest.param(443, marks=pytest.mark.skipif(os.geteuid() != 0, reason="a low port needs privileges")),
+    ]
+)
+def bundle(request: pytest.FixtureRequest, cluster: Cluster, space: str, tmp_path: Path) -> str:
+    """Of the authority that the running server's certificate is from. A low port of a pod is reached through its
+    node, a high one directly."""
+    port: int = request.param
     pki = open_pki(tmp_path / "pki", server_names=[f"own.{space}.svc"], now=datetime.now(UTC))
     files = (f"--cert={pki.server.certificate}", f"--key={pki.server.key}")
     cluster.kubectl("create", "secret", "tls", "own", "-n", space, *files)
     cluster.kubectl("create", "configmap", "program", "-n", space, f"--from-file=server.py={PROGRAM}")
     container = {
-        "name": "server", "image": "python:3", "ports": [{"containerPort": PORT, "name": "https"}],
-        "command": ["python3", "/srv/server.py", "$(ADDRESS)", str(PORT), "/certificates"],
+        "name": "server", "image": "python:3", "ports": [{"containerPort": port, "name": "https"}],
+        "command": ["python3", "/srv/server.py", "$(ADDRESS)", str(port), "/certificates"],
         "env": [{"name": "ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}],
         "volumeMounts": [
             {"name": "program", "mountPath": "/srv"}, {"name": "own", "mountPath": "/certificates"},
         ],
-        "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
+        "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1},
     }  # fmt: skip
     volumes = [
         {"name": "program", "configMap": {"name": "program"}}, {"name": "own", "secret": {"secretName": "own"}},
