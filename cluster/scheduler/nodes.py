@@ -63,7 +63,9 @@ class NodeInfo:
         self.allocatable = amounts(status.get("allocatable") or status.get("capacity"))
         self.max_pods = self.allocatable.get("pods", 0)
         self.images = {
-            name: image.get("sizeBytes", 0) for image in status.get("images", ()) for name in image.get("names") or ()
+            name: image.get("sizeBytes", 0)
+            for image in status.get("images", ())
+            for name in image.get("names") or ()
         }
         self.zone = zone_of(self.labels)
 
