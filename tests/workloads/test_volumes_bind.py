@@ -10,7 +10,7 @@ from staged_nodes import add_nodes, claim, pod, storage_class, volume
 
 from cluster.api import kinds
 from cluster.api.errors import Forbidden, NotFound
-from cluster.api.objects import Object
+from cluster.api.objects import Object, condition_of
 from cluster.controllers.volumes import plan
 from cluster.controllers.volumes.plan import Reclaim
 from cluster.reconcile.volumes import best_volume
@@ -259,3 +259,37 @@ async def _found(cluster: Cluster, name: str) -> Object | None:
         if each["metadata"]["name"] == name:
             return each
     return None
+
+
+def test_a_claim_says_whether_a_pod_refers_to_it_and_since_when_none_does() -> None:
+    """Condition Unused: not before it is bound; a pending pod counts, a finished one doesn't."""
+
+    async def scenario(cluster: Cluster) -> None:
+        await add_nodes(cluster, 1)
+        ended = {"job"}
+        cluster.finish = lambda made: {"phase": "Succeeded"} if made["metadata"]["name"] in ended else None
+        await cluster.create(kinds.PERSISTENT_VOLUME_CLAIMS, claim("waiting", storageClassName="none"))
+        await cluster.create(kinds.STORAGE_CLASSES, storage_class("fast", default=True, **IMMEDIATE))
+        await cluster.create(kinds.PERSISTENT_VOLUME_CLAIMS, claim("data"))
+        await cluster.settle(2)
+
+        async def said(name: str = "data") -> tuple[str, str, str]:
+            found = condition_of(await cluster.get(kinds.PERSISTENT_VOLUME_CLAIMS, name), "Unused") or {}
+            return found.get("status", ""), found.get("reason", ""), found.get("message", "")
+
+        idle = ("True", "NoPodsUsingPVC", "No pods are currently referencing this PVC")
+        used = ("False", "PodUsingPVC", "A pod is currently referencing this PVC")
+        assert await said("waiting") == ("", "", "")
+        assert await said() == idle
+        await cluster.create(kinds.PODS, pod("huge", cpu="500", claims=("data",)))
+        await cluster.settle(2)
+        assert await said() == used
+        await cluster.create(kinds.PODS, pod("job", claims=("data",)))
+        await cluster.settle(5)
+        await cluster.client.delete(kinds.PODS, "huge", namespace="default")
+        await cluster.settle(5)
+        assert (await cluster.get(kinds.PODS, "job"))["status"]["phase"] == "Succeeded"
+        assert await said() == idle
+        await cluster.expect_quiet()
+
+    simulate(scenario, scheduler=DEFAULT)
