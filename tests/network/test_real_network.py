@@ -16,6 +16,7 @@ from typing import Any
 import dns.message
 import dns.query
 import dns.reversename
+import pod_access
 import pytest
 from selfsigned import make_certificate
 
@@ -25,32 +26,7 @@ pytestmark = pytest.mark.services
 
 KUBECTL = str(Path(sys.executable).with_name("kubectl"))
 MANIFESTS = Path(__file__).parents[2] / "scenarios" / "manifests"
-CLIENT = """
-apiVersion: v1
-kind: Pod
-metadata: {name: client, labels: {app: client}}
-spec: {containers: [{name: c, image: busybox, command: [sleep, "100000"]}]}
-"""
-INGRESS = """
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {name: site, annotations: {nginx.ingress.kubernetes.io/rewrite-target: /$2}}
-spec:
-  tls: [{hosts: [site.example.com], secretName: site-tls}]
-  rules:
-    - host: site.example.com
-      http:
-        paths:
-          - path: /app(/|$)(.*)
-            pathType: ImplementationSpecific
-            backend: {service: {name: steady, port: {name: http}}}
-"""
-POLICY = """
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: closed}
-spec: {podSelector: {matchLabels: {app: steady}}, policyTypes: [Ingress], ingress: %s}
-"""
+CLIENTS = {"client": "node-1", "stranger": "node-2"}
 
 
 class Cluster:
@@ -99,10 +75,11 @@ def cluster() -> Iterator[Cluster]:
         cluster = Cluster(Path(folder))
         try:
             cluster.kubectl("apply", "-f", str(MANIFESTS / "steady.yaml"))
-            cluster.kubectl("apply", "-f", "-", text=CLIENT)
+            pods = (pod_access.CLIENT % {"name": name, "node": node} for name, node in CLIENTS.items())
+            cluster.kubectl("apply", "-f", "-", text="".join(pods))
             cluster.kubectl("patch", "service", "steady", "-p", '{"spec": {"type": "LoadBalancer"}}')
             cluster.kubectl("rollout", "status", "deployment/steady", "--timeout", "60s")
-            cluster.kubectl("wait", "--for=condition=Ready", "pod/client", "--timeout", "60s")
+            cluster.kubectl("wait", "--for=condition=Ready", "pods", *CLIENTS, "--timeout", "60s")
             yield cluster
         finally:
             cluster.kubemu("down")
@@ -160,7 +137,7 @@ def test_ingress_with_tls(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "tls.key").write_bytes(key)
     files = (f"--cert={tmp_path / 'tls.crt'}", f"--key={tmp_path / 'tls.key'}")
     cluster.kubectl("create", "secret", "tls", "site-tls", *files)
-    cluster.kubectl("apply", "-f", "-", text=INGRESS)
+    cluster.kubectl("apply", "-f", "-", text=pod_access.INGRESS)
 
     def look() -> str:
         entries = cluster.get("ingress", "site")["status"]["loadBalancer"].get("ingress")
@@ -179,17 +156,20 @@ def test_ingress_with_tls(cluster: Cluster, tmp_path: Path) -> None:
 
 
 def test_a_policy_forbids_and_allows(cluster: Cluster) -> None:
-    """Default deny cuts the client off; a rule for its label lets it in again."""
-    ask = ("exec", "client", "--", "wget", "-qO-", "-T", "1", "http://steady")
-    assert "nginx" in cluster.kubectl(*ask)
-    cluster.kubectl("apply", "-f", "-", text=POLICY % "[]")
+    pod_access.expect_a_policy_forbids_and_allows(cluster.run, cluster.environment, eventually)
 
-    def cut_off() -> None:
-        with pytest.raises(AssertionError, match="timed out"):
-            cluster.kubectl(*ask)
 
-    eventually(cut_off)
-    allow = "[{from: [{podSelector: {matchLabels: {app: client}}}], ports: [{port: http}]}]"
-    cluster.kubectl("apply", "-f", "-", text=POLICY % allow)
-    eventually(lambda: cluster.kubectl(*ask))
-    cluster.kubectl("delete", "networkpolicy", "closed")
+def test_ports_are_forwarded(cluster: Cluster) -> None:
+    pod_access.expect_ports_forwarded(cluster.environment, "service/steady", "nginx")
+
+
+def test_a_terminal_in_a_pod(cluster: Cluster) -> None:
+    pod_access.expect_a_terminal(cluster.environment, "client")
+
+
+def test_files_are_copied_both_ways(cluster: Cluster, tmp_path: Path) -> None:
+    pod_access.expect_files_copied(cluster.run, "client", tmp_path)
+
+
+def test_logs_are_followed_over_a_restart(cluster: Cluster) -> None:
+    pod_access.expect_logs_over_a_restart(cluster.run, cluster.environment)
