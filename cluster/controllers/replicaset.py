@@ -128,6 +128,16 @@ def status_of(replica_set: Object, mine: Sequence[Object], failure: Failure | No
     return status
 
 
+def next_available(replica_set: Object, mine: Sequence[Object], now: datetime) -> float | None:
+    """When the next ready pod is available. `now` is the status' own: a pod that turns available in between
+    would be missed by both."""
+    min_ready_s = replica_set["spec"].get("minReadySeconds", 0)
+    if not min_ready_s:
+        return None
+    waits = [pods.available_in(pod, min_ready_s, now) for pod in mine if pods.is_active(pod)]
+    return min((wait for wait in waits if wait), default=None)
+
+
 def _conditions(replica_set: Object, failure: Failure | None, now: datetime) -> list[Object]:
     held = list(replica_set.get("status", {}).get("conditions") or ())
     if failure is None:
@@ -166,10 +176,11 @@ class ReplicaSets:
             if steps.create or steps.delete:
                 failure, again_s = await self._carry_out(replica_set, steps)
                 mine = self._current(replica_set, selector)
-        await self._write_status(replica_set, mine, failure)
+        now = self._clock.now()
+        await self._write_status(replica_set, mine, failure, now)
         if failure is not None and not is_namespace_terminating(failure.error):
             raise failure.error
-        return again_s if again_s is not None else self._next_look(replica_set, mine)
+        return again_s if again_s is not None else next_available(replica_set, mine, now)
 
     def _steps(self, replica_set: Object, mine: Sequence[Object]) -> Plan:
         wanted = replica_set["spec"].get("replicas", 1)
@@ -200,21 +211,12 @@ class ReplicaSets:
         return [pod for sibling in siblings for pod in owned(self._pods, sibling)]
 
     async def _write_status(
-        self, replica_set: Object, mine: Sequence[Object], failure: Failure | None
+        self, replica_set: Object, mine: Sequence[Object], failure: Failure | None, now: datetime
     ) -> None:
-        status = status_of(replica_set, mine, failure, self._clock.now())
+        status = status_of(replica_set, mine, failure, now)
         if not self._flavour.counts_terminating:
             del status["terminatingReplicas"]
         if status != replica_set.get("status"):
             await self._client.update(
                 self._flavour.resource, replica_set | {"status": status}, subresource="status"
             )
-
-    def _next_look(self, replica_set: Object, mine: Sequence[Object]) -> float | None:
-        """When the next ready pod turns available."""
-        min_ready_s = replica_set["spec"].get("minReadySeconds", 0)
-        if not min_ready_s:
-            return None
-        now = self._clock.now()
-        waits = [pods.available_in(pod, min_ready_s, now) for pod in mine if pods.is_active(pod)]
-        return min((wait for wait in waits if wait), default=None)

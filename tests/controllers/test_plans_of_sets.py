@@ -10,11 +10,11 @@ import pytest
 
 from cluster.api.objects import Object, timestamp
 from cluster.controllers import history
+from cluster.controllers import replicaset as replicas
 from cluster.controllers.daemonset import plan as daemons
 from cluster.controllers.deployment import sizes
 from cluster.controllers.job import plan as jobs
 from cluster.controllers.job.tally import Tally, tally
-from cluster.controllers.replicaset import plan as replicas
 from cluster.controllers.statefulset.plan import View as Members
 from cluster.controllers.statefulset.plan import plan as next_of_members
 from cluster.controllers.statefulset.plan import revision_for
@@ -58,6 +58,16 @@ def test_a_revision_s_data_has_its_keys_in_order() -> None:
 # --- ReplicaSet
 
 
+def test_a_ready_pod_that_is_not_available_is_looked_at_again() -> None:
+    """At every moment one of the two holds, the very one at which it turns available included."""
+    replica_set: Object = {"metadata": {}, "spec": {"minReadySeconds": 10, "template": {}}}
+    pod = made("a", since_s=10)
+    for early_s in (0.001, 0.0005, 0.0, -0.001):
+        now = NOW - timedelta(seconds=early_s)
+        available = replicas.status_of(replica_set, [pod], None, now).get("availableReplicas", 0)
+        assert (available == 1) == (replicas.next_available(replica_set, [pod], now) is None)
+
+
 @pytest.mark.parametrize(
     ("pods", "order"),
     [
@@ -83,7 +93,7 @@ def test_who_is_the_least_loss(pods: list[Object], order: str) -> None:
 )
 def test_a_replica_set_makes_up_the_difference(wanted: int, there: int, create: int, delete: int) -> None:
     active = [made(f"p{n}") for n in range(there)]
-    found = replicas(wanted, active, lambda: active, NOW)
+    found = replicas.plan(wanted, active, lambda: active, NOW)
     assert (found.create, len(found.delete)) == (create, delete)
 
 

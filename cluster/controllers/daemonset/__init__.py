@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 
 from cluster.api import kinds
 from cluster.api.errors import ApiError
@@ -202,11 +201,13 @@ class DaemonSets:
         min_ready_s = view.daemon_set["spec"].get("minReadySeconds", 0)
         if not min_ready_s:
             return None
-        return _next_available(view, min_ready_s, self._clock.now())
+        return _next_available(view, min_ready_s)
 
 
-def _next_available(view: View, min_ready_s: int, now: datetime) -> float | None:
-    waits = [pods.available_in(pod, min_ready_s, now) for members in view.by_node.values() for pod in members]
+def _next_available(view: View, min_ready_s: int) -> float | None:
+    """At the moment of the view, as the status is: a pod that turned available in between would be missed."""
+    members = [pod for found in view.by_node.values() for pod in found]
+    waits = [pods.available_in(pod, min_ready_s, view.now) for pod in members]
     return min((wait for wait in waits if wait), default=None)
 
 
