@@ -53,8 +53,8 @@ def _may_bind_low_ports() -> bool:
 
 
 def reachable_port(port: int) -> int:
-    """Where a pod's port really is on this machine."""
-    return port + SHIFT if port < lowest_free_port() and port + SHIFT < 65536 else port
+    """Where a pod's port really is on this machine; 0 stays any port."""
+    return port + SHIFT if 0 < port < lowest_free_port() and port + SHIFT < 65536 else port
 
 
 class LoopbackListener:

@@ -180,7 +180,8 @@ def test_a_probe_without_an_answer_times_out() -> None:
 
 def test_low_ports_move_only_without_privileges(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loopback, "lowest_free_port", lambda: 1024)
-    assert [reachable_port(port) for port in (80, 443, 1023, 1024, 8080)] == [60080, 60443, 61023, 1024, 8080]
+    ports = {0: 0, 80: 60080, 443: 60443, 1023: 61023, 1024: 1024, 8080: 8080}
+    assert {port: reachable_port(port) for port in ports} == ports
     monkeypatch.setattr(loopback, "lowest_free_port", lambda: 0)
     assert reachable_port(80) == 80
 
