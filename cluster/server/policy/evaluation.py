@@ -1,7 +1,4 @@
-"""ValidatingAdmissionPolicies and their bindings: what they say of one write.
-
-Divergence: what a policy's auditAnnotations say is checked, but not put into the audit log.
-"""
+"""ValidatingAdmissionPolicies and their bindings: what they say of one write."""
 
 from __future__ import annotations
 
@@ -31,6 +28,8 @@ BINDINGS = VALIDATING_ADMISSION_POLICY_BINDINGS.qualified
 _CODES = {"Unauthorized": 401, "Forbidden": 403, "RequestEntityTooLarge": 413, "Invalid": 422}
 POLICY_BUDGET = 10_000_000
 """Steps for all expressions of one policy."""
+ANNOTATION_LIMIT = 10 * 1024
+"""Characters of one value in the audit log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,9 @@ class Policies:
             for params in await self.parameters(request, spec, binding):
                 scope["params"] = params
                 if conditions_met(spec.get("matchConditions") or (), scope):
-                    found += _broken(spec, dict(scope), strict=strict)
+                    findings, annotations = _evaluated(spec, dict(scope), strict=strict)
+                    found += findings
+                    _annotate(request, policy, annotations)
         except (ConditionFailed, Misconfigured) as failure:
             if strict:
                 found.append(_Finding(str(failure)))
@@ -198,10 +199,23 @@ _EVERYTHING = [
 ]  # fmt: skip
 
 
-def _broken(spec: Object, scope: dict[str, Any], *, strict: bool) -> Iterator[_Finding]:
-    """What the validations of a policy refuse."""
+def _evaluated(spec: Object, scope: dict[str, Any], *, strict: bool) -> tuple[list[_Finding], dict[str, str]]:
+    """What the validations of a policy refuse, and what it has for the audit log."""
     budget = Budget(POLICY_BUDGET)
     scope["variables"] = lazy_variables(spec.get("variables") or (), scope, budget)
+    found = list(_broken(spec, scope, budget, strict=strict))
+    annotations: dict[str, str] = {}
+    for annotation in spec.get("auditAnnotations") or ():
+        try:
+            if text := _annotation(annotation["valueExpression"], scope, budget):
+                annotations[annotation["key"]] = text
+        except _Unusable as problem:
+            if strict:
+                found.append(_Finding(str(problem)))
+    return found, annotations
+
+
+def _broken(spec: Object, scope: Mapping[str, Any], budget: Budget, *, strict: bool) -> Iterator[_Finding]:
     for index, validation in enumerate(spec.get("validations") or ()):
         expression = validation["expression"]
         try:
@@ -213,22 +227,33 @@ def _broken(spec: Object, scope: dict[str, Any], *, strict: bool) -> Iterator[_F
             continue
         message = _message(validation, scope, budget) or f"failed expression: {expression.strip()}"
         yield _Finding(message, validation.get("reason") or "Invalid", index)
-    for annotation in spec.get("auditAnnotations") or ():
-        if strict and (wrong := _annotation_problem(annotation["valueExpression"], scope, budget)):
-            yield _Finding(wrong)
 
 
-def _annotation_problem(expression: str, scope: Mapping[str, Any], budget: Budget) -> str:
+class _Unusable(Exception):
+    """An audit annotation without a value that could be logged."""
+
+
+def _annotation(expression: str, scope: Mapping[str, Any], budget: Budget) -> str:
     try:
         value = program_of(expression)(scope, budget)
     except (CompileError, EvalError) as error:
-        return f"expression '{expression.strip()}' resulted in error: {error}"
+        raise _Unusable(f"expression '{expression.strip()}' resulted in error: {error}") from None
     if value is None or isinstance(value, str):
-        return ""
-    return (
+        return (value or "").strip()[:ANNOTATION_LIMIT]
+    raise _Unusable(
         f"valueExpression '{expression}' resulted in unsupported return type: {type_of(value)}. Return "
         "type must be either string or null."
     )
+
+
+def _annotate(request: Request, policy: Object, annotations: Mapping[str, str]) -> None:
+    """The values that one policy has found for a key, each once, are put together."""
+    noted = request.call.annotations
+    for key, text in annotations.items():
+        name = f"{policy['metadata']['name']}/{key}"
+        values = noted[name].split(", ") if name in noted else []
+        if text not in values:
+            noted[name] = ", ".join([*values, text])
 
 
 def program_of(expression: str) -> Program:
