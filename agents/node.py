@@ -39,7 +39,7 @@ from agents.registration import Registration
 from agents.reports import Reports
 from agents.runtime import Runtime
 from agents.services.dataplane import Dataplane
-from agents.settings import Machine
+from agents.settings import OWN_ADDRESS, Machine, own_address
 from agents.tokens import TokenDesk
 from broker.actor import Actor
 from cluster.api.objects import Object
@@ -89,7 +89,7 @@ class NodeActor(Actor[NodeMessage]):
         self._size = size
         self._timings = timings
         self._runtime_version = runtime_version
-        self._ip = size.address
+        self._ip = "" if size.address == OWN_ADDRESS else size.address
         self._capacity = machine.capacity(size)
         self._allocation = Allocation(self._capacity)
         self._admission = Admission(name, self._allocation)
@@ -164,6 +164,8 @@ class NodeActor(Actor[NodeMessage]):
     # --- the session
 
     def _form(self, begun: str) -> Register:
+        if self._size.address == OWN_ADDRESS:
+            self._ip = self._own_address()
         return Register(
             node=self._name,
             epoch=self._epoch,
@@ -174,6 +176,13 @@ class NodeActor(Actor[NodeMessage]):
             addresses=machine.addresses(self._name, self._ip),
             node_info=machine.node_info(self._name, self._runtime_version),
         )
+
+    def _own_address(self) -> str:
+        try:
+            return own_address()
+        except OSError as error:
+            self.context.log.warning("no address of its own", why=str(error), still=self._ip)
+            return self._ip
 
     def _on_node(self, node: Object) -> None:
         self._admission.learn(node)

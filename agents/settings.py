@@ -18,6 +18,7 @@ from broker.log import LEVELS
 from cluster.api.quantity import QuantityError, parse
 from cluster.api.timings import PROFILES, Timings
 
+OWN_ADDRESS = "auto"
 NETWORKS = ("loopback", "routed")
 PASSWORD_VARIABLE = "KUBEMU_BROKER_PASSWORD"
 
@@ -36,7 +37,8 @@ class Machine:
     max_pods: int = 110
     labels: Mapping[str, str] = field(default_factory=dict)
     address: str = ""
-    """The node's IP address; empty: the first one of its pod CIDR."""
+    """The node's IP address; empty: the first one of its pod CIDR; `OWN_ADDRESS`: the machine's, which is
+    looked up at each registration, since a container that was cut off may come back with another one."""
     shutdown_grace_s: float = 0.0
     """What pods get to end when the node is told to stop; 0, as in Kubernetes: nothing, as a power cut."""
 
@@ -89,7 +91,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str] = os
             memory=flags.memory,
             max_pods=_number("--max-pods", flags.max_pods),
             labels=_labels(flags.label),
-            address=own_address() if flags.address == "auto" else flags.address,
+            address=flags.address,
             shutdown_grace_s=_seconds("--shutdown-grace", flags.shutdown_grace),
         ),
         links=Path(flags.links) if flags.links else None,
@@ -135,7 +137,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
 
 
 def own_address() -> str:
-    """The address under which this machine's name is known, as containers have one."""
+    """The address under which this machine's name is known, as containers have one. Raises OSError."""
     return socket.gethostbyname(socket.gethostname())
 
 

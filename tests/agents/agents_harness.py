@@ -89,14 +89,14 @@ class World:
         await self.link.open()
         self.link.publish(topics.control_presence(CLUSTER), wire.online("first"), retain=True)
 
-    async def start_node(self) -> AgentNode:
+    async def start_node(self, address: str = "") -> AgentNode:
         self.node = build_node(
             NODE,
             cluster=CLUSTER,
             transport=self.broker.link(NODE),
             network=self.network,
             library=load_library(),
-            machine=Machine(labels={"zone": "a"}),
+            machine=Machine(labels={"zone": "a"}, address=address),
             timings=STANDARD,
             clock=self.clock,
             chance=self.chance,

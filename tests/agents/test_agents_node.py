@@ -9,6 +9,7 @@ import pytest
 from agents_harness import World, deleted, make_container, make_pod, simulate
 
 from agents import http
+from agents.settings import OWN_ADDRESS
 from cluster.api import wire
 
 PROBE = {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 2, "failureThreshold": 2}
@@ -144,6 +145,37 @@ def test_cut_off_the_node_restarts_by_itself() -> None:
         await world.expect(lambda: world.container()["restartCount"] == 1, within_s=6)
         restarted = world.container()["state"]["running"]["startedAt"]
         assert "2026-01-01T00:00:20Z" <= restarted <= "2026-01-01T00:00:21Z"
+
+    simulate(story)
+
+
+def test_a_node_that_comes_back_with_another_address_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container that was cut off from its network; without any address for a while it keeps the last."""
+    found = iter(["192.0.2.5", "", "192.0.2.9"])
+
+    def own_address() -> str:
+        if not (address := next(found)):
+            raise OSError("no name")
+        return address
+
+    monkeypatch.setattr("agents.node.own_address", own_address)
+
+    async def story(world: World) -> None:
+        assert world.node is not None
+        await world.kill_node()
+        await world.start_node(OWN_ADDRESS)
+
+        def told() -> list[str]:
+            addresses = [m.addresses for m in world.messages if isinstance(m, wire.Register)]
+            return [a["address"] for each in addresses for a in each if a["type"] == "InternalIP"]
+
+        await world.expect(lambda: told() == ["192.0.2.5"])
+        for times in (2, 3):
+            world.broker.crash()
+            await asyncio.sleep(1)
+            world.broker.restart()
+            await world.expect(lambda times=times: len(told()) == times)  # type: ignore[misc]
+        assert told() == ["192.0.2.5", "192.0.2.5", "192.0.2.9"]
 
     simulate(story)
 
