@@ -25,9 +25,7 @@ from test_validation import FINE as COMMON
 from test_validation_rarer_kinds import FINE as RARE
 
 SEED = int(os.environ.get("KUBEMU_FUZZ_SEED", "1"))
-ROUNDS = int(os.environ.get("KUBEMU_FUZZ_ROUNDS", "4"))
-BATCH = 8
-"""Operations of one path, one after the other; paths of the same group follow each other."""
+ROUNDS = int(os.environ.get("KUBEMU_FUZZ_ROUNDS", "20"))
 NAMESPACES = ("default", "none-such", "A_b", "kube-system")
 RARELY = {"deletecollection": 0.2, "delete": 0.5}
 """How often an operation is taken when its turn comes, so that there is something left to work on."""

@@ -57,6 +57,10 @@ def _webhooks(obj: _Object, now: datetime) -> Cells:
     return [name(obj), len(obj.get("webhooks") or ()), age(obj, now)]
 
 
+def _trust_bundle(obj: _Object, now: datetime) -> Cells:
+    return [name(obj), obj.get("spec", {}).get("signerName") or NONE]
+
+
 def _admission_policy(obj: _Object, now: datetime) -> Cells:
     spec = obj.get("spec", {})
     kind, rules = spec.get("paramKind"), spec.get("validations", spec.get("mutations")) or ()
@@ -130,6 +134,7 @@ LAYOUTS: Final[dict[tuple[str, str], Layout]] = {
     ("certificates.k8s.io", "certificatesigningrequests"): layout(
         _signing_request, "Name", "Age", "SignerName", "Requestor", "RequestedDuration", "Condition"
     ),
+    ("certificates.k8s.io", "clustertrustbundles"): layout(_trust_bundle, "Name", "SignerName"),
     (_ADMISSION, "mutatingwebhookconfigurations"): _WEBHOOKS,
     (_ADMISSION, "validatingwebhookconfigurations"): _WEBHOOKS,
     (_ADMISSION, "validatingadmissionpolicies"): layout(

@@ -157,6 +157,18 @@ def _wrong_url(url: str) -> str:
     return ""
 
 
+def validate_status(new: Object, old: Object, report: Report) -> None:
+    """Of both kinds."""
+    seen: set[str] = set()
+    for index, condition in enumerate((new.get("status") or {}).get("conditions") or ()):
+        here, kind = f"status.conditions[{index}].type", condition.get("type", "")
+        if kind in seen:
+            report.duplicate(here, kind)
+        seen.add(kind)
+        if not kind:
+            report.required(here, "must not be empty")
+
+
 def validate_priority_level(obj: Object, report: Report) -> None:
     spec = obj.get("spec") or {}
     kind = spec.get("type", "")

@@ -145,7 +145,9 @@ ON_STATUS_UPDATE: dict[str, OnUpdate] = {
     kinds.PODS.schema: pod_updates.validate_pod_status,
     kinds.API_SERVICES.schema: addresses.validate_api_service_status,
     kinds.CERTIFICATE_SIGNING_REQUESTS.schema: certificates.validate_request_status,
+    kinds.FLOW_SCHEMAS.schema: flowcontrol.validate_status,
     kinds.POD_DISRUPTION_BUDGETS.schema: autoscaling.validate_disruption_budget_status,
+    kinds.PRIORITY_LEVEL_CONFIGURATIONS.schema: flowcontrol.validate_status,
     kinds.RESOURCE_CLAIMS.schema: devices.validate_claim_status,
     kinds.VOLUME_ATTACHMENTS.schema: storage_drivers.validate_volume_attachment_status,
 }
