@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from agents.emulated import awk, datacommands, filecommands, lookups, netcommands, sockets, textcommands
 from agents.emulated.agnhost import agnhost
 from agents.emulated.agnhost.mounttest import mounttest
+from agents.emulated.consumer import resource_consumer
 from agents.emulated.sampleapi import sample_apiserver
 from agents.emulated.syntax import parse
 from agents.emulated.textcommands import Command, options
@@ -390,6 +391,7 @@ COMMANDS: dict[str, Command] = {
     "ps": _ps,
     "pwd": _pwd,
     "read": _read,
+    "resource-consumer": resource_consumer,
     "return": _leaves("return"),
     "set": _set,
     "shift": _shift,

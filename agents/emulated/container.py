@@ -19,7 +19,7 @@ from agents.emulated.execution import EmulatedExecution, Pipe, drive, input_of
 from agents.emulated.log import ContainerLog
 from agents.emulated.rootfs import mount_volumes, world_of
 from agents.emulated.server import Server
-from agents.emulated.world import FOREVER_S, Input, Run, Sleep, Step, World, Write
+from agents.emulated.world import CPU, FOREVER_S, MEMORY, Input, Run, Sleep, Step, World, Write
 from agents.files import MemoryFiles, used
 from agents.network import AddressInUse, Network
 from agents.runtime import (
@@ -425,12 +425,17 @@ class EmulatedContainer:
     def usage(self) -> Usage:
         age = self._age()
         memory = _at(self.profile.memory_bytes, age) + self.profile.memory_growth_bytes_per_s * age
+        cpu_cores = _at(self.profile.cpu_cores, age)
+        if self._world is not None:
+            now = self._clock.now()
+            cpu_cores += self._world.load.of(CPU, now)
+            memory += self._world.load.of(MEMORY, now)
         limit = self._memory_limit()
         if limit is not None:
             memory = min(memory, limit)
         asked = bool({"memory_bytes", "memory_growth_bytes_per_s"} & set(self._overridden))
         return Usage(
-            cpu_cores=_at(self.profile.cpu_cores, age),
+            cpu_cores=cpu_cores,
             memory_bytes=int(memory),
             asked=asked,
             storage_bytes=int(_at(self.profile.storage_bytes, age)),

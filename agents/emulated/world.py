@@ -13,6 +13,7 @@ from agents.files import MemoryFiles
 from agents.network import Network
 
 FOREVER_S = 1e9
+CPU, MEMORY = "cpu", "memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,20 @@ class HostPort:
 
 
 @dataclass(slots=True)
+class Load:
+    """What is used on top of the profile's figures, each for its time."""
+
+    entries: list[tuple[str, float, datetime]] = field(default_factory=list)
+
+    def add(self, kind: str, amount: float, until: datetime) -> None:
+        self.entries.append((kind, amount, until))
+
+    def of(self, kind: str, now: datetime) -> float:
+        self.entries = [entry for entry in self.entries if entry[2] > now]
+        return sum(amount for found, amount, _ in self.entries if found == kind)
+
+
+@dataclass(slots=True)
 class World:
     """What commands see. Shared by all commands of one container instance."""
 
@@ -134,6 +149,7 @@ class World:
     """What the profile does to each HTTP answer of a program: it waits, hangs, or answers instead."""
     memory_mounts: Sequence[str] = ()
     """Where volumes of medium Memory are mounted."""
+    load: Load = field(default_factory=Load)
     sysctls: Mapping[str, str] = field(default_factory=dict)
     """Those that the pod asked for."""
     escalates: bool = True

@@ -371,3 +371,25 @@ def test_the_image_has_a_certificate_of_its_own() -> None:
             with contextlib.suppress(ssl.SSLWantReadError):
                 side.do_handshake()
     assert client.version() == "TLSv1.3"
+
+
+def test_the_resource_consumer_uses_what_it_is_told_for_its_time() -> None:
+    async def story(bench: Bench) -> None:
+        container = await bench.start(image="registry.k8s.io/e2e-test-images/resource-consumer:1.13")
+        idle = container.usage()
+        order = http.Request(
+            method="POST", target="/ConsumeCPU?millicores=300&durationSec=30", headers=[("Host", "x")]
+        )
+        answer = await http.fetch(bench.network, "10.0.0.1", 8080, order)
+        assert answer.body == b"ConsumeCPU\n300 millicores\n30 durationSec\n"
+        assert container.usage().cpu_cores == pytest.approx(idle.cpu_cores + 0.3)
+        await asyncio.sleep(31)
+        assert container.usage().cpu_cores == pytest.approx(idle.cpu_cores)
+        bump = http.Request(
+            method="POST", target="/BumpMetric?metric=q&delta=5&durationSec=9", headers=[("Host", "x")]
+        )
+        await http.fetch(bench.network, "10.0.0.1", 8080, bump)
+        assert b"\nq 5.000000\n" in (await bench.get("/metrics")).body
+        assert (await bench.get("/ConsumeCPU")).status == 400
+
+    play(story)
