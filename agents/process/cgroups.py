@@ -4,7 +4,8 @@ memory and CPU controllers of either version mounted at their usual place).
 A container's process joins before it becomes its command, so that all it starts is counted; joining takes the
 kernel a moment (tens of milliseconds, more on a busy machine), so containers without limits have no group,
 and what `exec` starts is in none. Where the machine grants none, the memory limit is watched instead
-(`agents.process.container`) and CPU limits have no effect.
+(`agents.process.container`) and CPU limits have no effect. CPU requests have none anywhere: shares would be
+measured against the machine's other work, and a small one would starve.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from cluster.api.quantity import parse
 MOUNT = Path("/sys/fs/cgroup")
 PREFIX = "kubemu-"
 PERIOD_US = 100_000
-LEAST_QUOTA_US, LEAST_SHARES, MOST_SHARES = 1_000, 2, 262_144
+LEAST_QUOTA_US = 1_000
 UNLIMITED = "-1"
 
 
@@ -69,22 +70,17 @@ class ControlGroup:
 
     def limit(self, resources: Object) -> None:
         """Raises OSError; a memory limit below what is used may be refused."""
-        limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+        limits = resources.get("limits") or {}
         memory = str(parse(limits["memory"]).value()) if "memory" in limits else UNLIMITED
         quota = UNLIMITED
         if "cpu" in limits:
             quota = str(max(parse(limits["cpu"]).milli() * PERIOD_US // 1000, LEAST_QUOTA_US))
-        asked = requests.get("cpu", limits.get("cpu", "0"))
-        shares = min(max(parse(asked).milli() * 1024 // 1000, LEAST_SHARES), MOST_SHARES)
         if version() == 2:
             (self._memory / "memory.max").write_text("max" if memory == UNLIMITED else memory)
             (self._cpu / "cpu.max").write_text(f"{'max' if quota == UNLIMITED else quota} {PERIOD_US}")
-            weight = 1 + (shares - LEAST_SHARES) * 9999 // (MOST_SHARES - LEAST_SHARES)
-            (self._cpu / "cpu.weight").write_text(str(weight))
         else:
             (self._memory / "memory.limit_in_bytes").write_text(memory)
             (self._cpu / "cpu.cfs_quota_us").write_text(quota)
-            (self._cpu / "cpu.shares").write_text(str(shares))
 
     def joining(self) -> list[str]:
         """Steps of a shell that make itself a member, and with it what it becomes and starts."""

@@ -57,6 +57,7 @@ def volume(name: str = "v", path: str = "/v", **mount: Any) -> Object:
 
 class Cluster:
     def __init__(self, folder: Path, *flags: str) -> None:
+        self.folder = folder
         self.environment = {**os.environ, "KUBEMU_HOME": str(folder), "HOME": str(folder)}
         self.kubemu("up", "--detach", *flags)
         path = self.environment["KUBECONFIG"] = self.kubemu("kubeconfig", "--path").strip()
@@ -113,11 +114,26 @@ class Cluster:
             assert time.monotonic() < deadline, json.dumps(pod["status"], indent=1)
             time.sleep(0.1)
 
+    def until_event(self, pod: str, reason: str) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            answer = self._api.list_namespaced_event(
+                "default", field_selector=f"involvedObject.name={pod}", _preload_content=False
+            )
+            reasons = [event["reason"] for event in json.loads(answer.data)["items"]]
+            if reason in reasons:
+                return
+            assert time.monotonic() < deadline, reasons
+            time.sleep(0.1)
+
     def until_said(self, name: str, text: str, container: str = "c") -> str:
         """The pod's log, once it has the text."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
-            log = self.log(name, container)
+            try:
+                log = self.log(name, container)
+            except client.ApiException as error:
+                log = str(error.reason)  # it has not started yet
             if text in log:
                 return log
             assert time.monotonic() < deadline, log

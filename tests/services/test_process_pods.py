@@ -169,7 +169,7 @@ def test_a_deadline_that_is_set_later_ends_the_pod(cluster: Cluster) -> None:
 
 
 def test_a_container_that_takes_too_much_memory_is_killed(cluster: Cluster) -> None:
-    eats = "x=a; while true; do x=$x$x; done"
+    eats = "head -c 300m /dev/zero | tail"
     case = Case(name="eats", script=eats, container={"resources": {"limits": {"memory": "48Mi"}}})
     cluster.apply(case.pod("process"))
     pod = cluster.until("eats-process", lambda pod: pod["status"]["phase"] == "Failed")
@@ -212,3 +212,96 @@ def test_what_the_status_tells(cluster: Cluster) -> None:
     assert container["user"]["linux"]["uid"] == 1000
     mount = next(m for m in container["volumeMounts"] if m["name"] == "v")
     assert mount == {"name": "v", "mountPath": "/v", "readOnly": True, "recursiveReadOnly": "Disabled"}
+
+
+def test_a_runtime_class_chooses_by_its_handler(cluster: Cluster) -> None:
+    """A handler that is not configured makes no sandbox; the class's overhead is the pod's."""
+    classes = [
+        {
+            "apiVersion": "node.k8s.io/v1",
+            "kind": "RuntimeClass",
+            "metadata": {"name": name},
+            "handler": handler,
+            **more,
+        }
+        for name, handler, more in (
+            ("real", "process", {"overhead": {"podFixed": {"cpu": "10m"}}}),
+            ("odd", "not-configured", {}),
+        )
+    ]
+    chosen = Case(name="chosen", script="test -e /.host && echo real", spec={"runtimeClassName": "real"})
+    odd = Case(name="odd", spec={"runtimeClassName": "odd"})
+    pods = [case.pod("process") for case in (chosen, odd)]
+    for pod in pods:
+        del pod["metadata"]["annotations"]
+    cluster.apply(*classes)
+    cluster.apply(*pods)
+    done = cluster.until("chosen-process", lambda pod: pod["status"]["phase"] == "Succeeded")
+    assert done["spec"]["overhead"] == {"cpu": "10m"}
+    assert cluster.log("chosen-process") == "real\n"
+    cluster.until_event("odd-process", "FailedCreatePodSandBox")
+    assert cluster.pod("odd-process")["status"]["phase"] == "Pending"
+
+
+def test_sidecars_end_after_the_others_and_in_reverse(cluster: Cluster) -> None:
+    def loop(name: str) -> str:
+        return f"trap 'echo {name} >> /v/ends; exit 0' TERM; while true; do sleep 0.2; done"
+
+    sidecars = [
+        {
+            "name": name,
+            "image": "busybox",
+            "restartPolicy": "Always",
+            "command": ["sh", "-c", loop(name)],
+            **volume(),
+        }
+        for name in ("one", "two")
+    ]
+    case = running(
+        "ordered",
+        script=loop("main"),
+        container=volume(),
+        spec={
+            "volumes": [
+                {"name": "v", "hostPath": {"path": str(cluster.folder / "ends"), "type": "DirectoryOrCreate"}}
+            ],
+            "terminationGracePeriodSeconds": 30,
+            "initContainers": sidecars,
+        },
+    )
+    cluster.apply(case.pod("process"))
+    cluster.kubectl("wait", "pod/ordered-process", "--for=condition=Ready", "--timeout=60s")
+    cluster.kubectl("delete", "pod", "ordered-process")
+    assert (cluster.folder / "ends" / "ends").read_text() == "main\ntwo\none\n"
+
+
+def test_a_debugger_joins_and_its_output_is_kept(cluster: Cluster) -> None:
+    cluster.apply(running("debugged").pod("process"))
+    cluster.kubectl("wait", "pod/debugged-process", "--for=condition=Ready", "--timeout=60s")
+    cluster.kubectl("debug", "debugged-process", "--image=busybox", "-c", "dbg", "--", "echo", "looked")
+    cluster.until_said("debugged-process", "looked", "dbg")
+    cluster.until(
+        "debugged-process",
+        lambda pod: pod["status"]["ephemeralContainerStatuses"][0]["state"]["terminated"]["exitCode"] == 0,
+    )
+
+
+def test_pods_that_the_node_refuses_have_failed(cluster: Cluster) -> None:
+    """Bound past the scheduler: by size, by selector, by a sysctl that is not safe."""
+    refused = {
+        "big": ({}, {"resources": {"requests": {"cpu": "100"}}}, "OutOfcpu"),
+        "elsewhere": ({"nodeSelector": {"no": "such"}}, {}, "NodeAffinity"),
+        "unsafe": (
+            {"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}},
+            {},
+            "SysctlForbidden",
+        ),
+    }
+    for name, (spec, container, _) in refused.items():
+        cluster.apply(
+            Case(name=name, spec={"nodeName": "node-1", **spec}, container=container).pod("process")
+        )
+    for name, (_, _, reason) in refused.items():
+        pod = cluster.until(f"{name}-process", lambda pod: pod["status"]["phase"] == "Failed")
+        assert pod["status"]["reason"] == reason
+        assert pod["status"]["message"].startswith("Pod was rejected: ")
