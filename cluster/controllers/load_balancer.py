@@ -5,8 +5,9 @@ The first address of the pool is the ingress proxy's. The books are the Services
 taken is what they hold, and a single worker gives the next one away. `spec.loadBalancerIP` is honoured
 where it lies in the pool and is free; a `loadBalancerClass` says that somebody else is to take care.
 
-Divergence: no finalizer, since nothing has to be cleaned up; an address comes with a host name in the same
-entry, which the cluster's DNS knows.
+As with a cloud's, a finalizer holds a Service until its address was taken back.
+
+Divergence: an address comes with a host name in the same entry, which the cluster's DNS knows.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from cluster.reconcile.world import World
 
 NAME = "service-lb-controller"
 COMPONENT = "service-controller"
+FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
 DOMAIN = "lb.kubemu.test"
 """Where load balancers have their names: a top level that is nobody's (RFC 2606)."""
 INGRESS_NAME = "ingress-controller"
@@ -50,9 +52,22 @@ class LoadBalancers:
 
     async def reconcile(self, key: Key) -> float | None:
         service = self._services.get(key)
-        if service is None or not is_ours(service):
+        if service is None:
             return None
+        try:
+            if is_ours(service):
+                return await self._ensure(key, service)
+            if FINALIZER in (service["metadata"].get("finalizers") or ()):
+                await self._clean_up(key, service)
+        except NotFound:
+            return None
+        return None
+
+    async def _ensure(self, key: Key, service: Object) -> float | None:
+        finalizers = service["metadata"].get("finalizers") or []
         if _holds(service, self._pool):
+            if FINALIZER not in finalizers:
+                await self._set_finalizers(key, service, [*finalizers, FINALIZER])
             return None
         taken = {_holds(other, self._pool) for other in self._services.list() if key_of(other) != key}
         address = choose(self._pool, taken, service["spec"].get("loadBalancerIP", ""))
@@ -61,16 +76,32 @@ class LoadBalancers:
             self._recorder.event(service, "Warning", "SyncLoadBalancerFailed", text)
             return RETRY_S
         self._recorder.event(service, "Normal", "EnsuringLoadBalancer", "Ensuring load balancer")
+        if FINALIZER not in finalizers:
+            await self._set_finalizers(key, service, [*finalizers, FINALIZER])
         entry = {"ip": address, "ipMode": "VIP", "hostname": f"{key.name}.{key.namespace}.{DOMAIN}"}
-        status = {"status": {"loadBalancer": {"ingress": [entry]}}}
-        try:
-            await self._client.patch(
-                kinds.SERVICES, key.name, status, namespace=key.namespace, subresource="status"
-            )
-        except NotFound:
-            return None
+        await self._set_entries(key, [entry])
         self._recorder.event(service, "Normal", "EnsuredLoadBalancer", "Ensured load balancer")
         return None
+
+    async def _clean_up(self, key: Key, service: Object) -> None:
+        self._recorder.event(service, "Normal", "DeletingLoadBalancer", "Deleting load balancer")
+        if _holds(service, self._pool):
+            await self._set_entries(key, None)
+        left = [name for name in service["metadata"]["finalizers"] if name != FINALIZER]
+        await self._set_finalizers(key, service, left)
+        self._recorder.event(service, "Normal", "DeletedLoadBalancer", "Deleted load balancer")
+
+    async def _set_entries(self, key: Key, entries: list[Object] | None) -> None:
+        status = {"status": {"loadBalancer": {"ingress": entries}}}
+        await self._client.patch(
+            kinds.SERVICES, key.name, status, namespace=key.namespace, subresource="status"
+        )
+
+    async def _set_finalizers(self, key: Key, service: Object, finalizers: list[str]) -> None:
+        """Only while nobody else changed them: a conflict comes back to the queue."""
+        version = self._services.get(key) or service
+        meta = {"finalizers": finalizers, "resourceVersion": version["metadata"]["resourceVersion"]}
+        await self._client.patch(kinds.SERVICES, key.name, {"metadata": meta}, namespace=key.namespace)
 
 
 def is_ours(service: Object) -> bool:

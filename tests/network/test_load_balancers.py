@@ -90,8 +90,33 @@ def test_each_gets_an_address_of_its_own_and_gives_it_back() -> None:
         reasons = {e["reason"] for e in (await client.list(kinds.EVENTS, namespace="default")).items}
         assert reasons == {"EnsuringLoadBalancer", "EnsuredLoadBalancer"}
         await client.delete(kinds.SERVICES, "a", namespace="default")
+        await asyncio.sleep(1)
         await client.create(kinds.SERVICES, make("f"), namespace="default")
         assert (await balancers(client))["f"] == "127.201.0.2"
+
+    play(story)
+
+
+def test_a_finalizer_holds_a_service_as_long_as_it_has_a_balancer() -> None:
+    """It comes with the address, and goes with it when the type changes; other finalizers are left alone."""
+
+    async def story(client: LocalClient) -> None:
+        body = make("a")
+        body["metadata"]["finalizers"] = ["example.com/mine"]
+        await client.create(kinds.SERVICES, body, namespace="default")
+        await client.create(kinds.SERVICES, make("b"), namespace="default")
+        assert all((await balancers(client)).values())
+        held = (await client.get(kinds.SERVICES, "a", namespace="default"))["metadata"]["finalizers"]
+        assert held == ["example.com/mine", load_balancer.FINALIZER]
+        patch = {"spec": {"type": "ClusterIP"}}
+        await client.patch(kinds.SERVICES, "a", patch, namespace="default")
+        await client.delete(kinds.SERVICES, "b", namespace="default")
+        assert await balancers(client) == {"a": ""}
+        found = await client.get(kinds.SERVICES, "a", namespace="default")
+        assert found["metadata"]["finalizers"] == ["example.com/mine"]
+        assert found["status"] == {"loadBalancer": {}}
+        reasons = [e["reason"] for e in (await client.list(kinds.EVENTS, namespace="default")).items]
+        assert reasons.count("DeletedLoadBalancer") == 2
 
     play(story)
 
