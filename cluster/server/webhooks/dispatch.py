@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from structlog.typing import FilteringBoundLogger
 
 from broker.supervision import Tasks
@@ -40,9 +41,17 @@ VALIDATING = VALIDATING_WEBHOOK_CONFIGURATIONS.qualified
 _TIMEOUT_S = 10
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class _Hook:
+    spec: Mapping[str, Any]
+    configuration: str
+    index: int
+    """Among all webhooks of its kind."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Wanted:
-    hook: Mapping[str, Any]
+    hook: _Hook
     version: Resource
 
 
@@ -67,10 +76,11 @@ class Webhooks:
         self._caller = caller
         self._log = log
 
-    def _hooks(self, qualified: str) -> Sequence[Mapping[str, Any]]:
-        found: list[Mapping[str, Any]] = []
+    def _hooks(self, qualified: str) -> Sequence[_Hook]:
+        found: list[_Hook] = []
         for entry in self._setting.store.list(qualified):
-            found += entry.object.get("webhooks") or ()
+            for spec in entry.object.get("webhooks") or ():
+                found.append(_Hook(spec, entry.key.name, len(found)))
         return found
 
     async def mutate(self, request: Request) -> list[Asked]:
@@ -81,15 +91,16 @@ class Webhooks:
         for hook in self._hooks(MUTATING):
             wanted = await self._wanted(request, hook)
             if wanted is not None:
-                await self._mutate_once(request, wanted)
+                await self._mutate_once(request, wanted, 0)
                 asked.append(Asked(wanted, copy_of(request.object)))
         return asked
 
     async def mutate_again(self, request: Request, asked: Sequence[Asked]) -> None:
         """Those that wish it, if the object is another one than they left."""
         for each in asked:
-            if each.wanted.hook.get("reinvocationPolicy") == "IfNeeded" and each.left != request.object:
-                await self._mutate_once(request, each.wanted)
+            wishes = each.wanted.hook.spec.get("reinvocationPolicy") == "IfNeeded"
+            if wishes and each.left != request.object:
+                await self._mutate_once(request, each.wanted, 1)
 
     async def validate(self, request: Request) -> None:
         if request.qualified in EXEMPT:
@@ -97,7 +108,7 @@ class Webhooks:
         all_wanted = [await self._wanted(request, hook) for hook in self._hooks(VALIDATING)]
         concerned = [wanted for wanted in all_wanted if wanted is not None]
         if len(concerned) == 1:
-            await self._ask(request, concerned[0])
+            await self._ask(request, concerned[0], "validating")
             return
         tasks = [self._tasks.start("webhook", self._verdict(request, wanted)) for wanted in concerned]
         verdicts = [await task for task in tasks]
@@ -107,7 +118,7 @@ class Webhooks:
 
     async def _verdict(self, request: Request, wanted: _Wanted) -> ApiError | None:
         try:
-            await self._ask(request, wanted)
+            await self._ask(request, wanted, "validating")
         except ApiError as error:
             return error
         return None
@@ -115,7 +126,8 @@ class Webhooks:
     async def close(self) -> None:
         await self._tasks.close()
 
-    async def _wanted(self, request: Request, hook: Mapping[str, Any]) -> _Wanted | None:
+    async def _wanted(self, request: Request, found: _Hook) -> _Wanted | None:
+        hook = found.spec
         equivalent = hook.get("matchPolicy", "Equivalent") == "Equivalent"
         version = matched_version(self._setting, request, hook.get("rules") or (), equivalent=equivalent)
         if version is None or not selected(self._setting, request, hook):
@@ -136,33 +148,49 @@ class Webhooks:
                 if hook.get("failurePolicy", "Fail") == "Ignore":
                     return None
                 raise forbidden(request.call.resource, request.name, str(failure)) from None
-        return _Wanted(hook, version)
+        return _Wanted(found, version)
 
-    async def _mutate_once(self, request: Request, wanted: _Wanted) -> None:
-        response = await self._ask(request, wanted)
-        if response is None or request.operation not in (Operation.CREATE, Operation.UPDATE):
+    async def _mutate_once(self, request: Request, wanted: _Wanted, turn: int) -> None:
+        """Tells the audit log whether the object is another one now."""
+        before = request.object
+        response = await self._ask(request, wanted, "mutating", turn)
+        if response is None:
             return
-        try:
-            patch = patch_of(response)
-        except BadAnswer as error:
-            self._failed(wanted.hook, str(error))
-            return
-        if patch is None:
-            return
+        if request.operation in (Operation.CREATE, Operation.UPDATE):
+            try:
+                patch = patch_of(response)
+            except BadAnswer as error:
+                self._failed(request, wanted, "mutating", turn, str(error))
+                return
+            if patch is not None:
+                await self._patch(request, wanted, patch)
+        hook = wanted.hook
+        said = {"configuration": hook.configuration, "webhook": hook.spec["name"]}
+        said |= {"mutated": request.object != before}
+        name = f"mutation.webhook.admission.k8s.io/round_{turn}_index_{hook.index}"
+        request.call.annotations[name] = orjson.dumps(said).decode()
+
+    async def _patch(self, request: Request, wanted: _Wanted, patch: Any) -> None:
         before, registry = request.object, self._setting.registry
-        if request.subresource == "scale":
+        is_scale = request.subresource == "scale"
+        if is_scale:
             shown = scale.shown(registry, request.resource, before)
+        else:
+            shown = await in_version(registry, before, wanted.version)
+        try:
             patched = json_patch(copy_of(shown), patch)
+        except ApiError as error:
+            raise _internal(error.message) from None
+        if is_scale:
             request.object = scale.rescaled(registry, request.resource, before, patched)
-            return
-        shown = await in_version(registry, before, wanted.version)
-        request.object = await taken_in(
-            self._setting, request, wanted.version, json_patch(copy_of(shown), patch)
-        )
+        else:
+            request.object = await taken_in(self._setting, request, wanted.version, patched)
 
-    async def _ask(self, request: Request, wanted: _Wanted) -> Mapping[str, Any] | None:
+    async def _ask(
+        self, request: Request, wanted: _Wanted, kind: str, turn: int = 0
+    ) -> Mapping[str, Any] | None:
         """The response of an allowing webhook; None for one that failed and may. Raises ApiError."""
-        hook, name = wanted.hook, wanted.hook["name"]
+        hook, name = wanted.hook.spec, wanted.hook.spec["name"]
         uid = self._setting.chance.uuid()
         review = await review_of(self._setting, request, wanted.version, uid)
         try:
@@ -172,7 +200,7 @@ class Webhooks:
             response = response_of(name, answer, uid)
         except (CallFailed, BadAnswer) as error:
             why = f"failed to call webhook: {error}" if isinstance(error, CallFailed) else str(error)
-            self._failed(hook, why)
+            self._failed(request, wanted, kind, turn, why)
             return None
         request.call.warnings.extend(response.get("warnings") or ())
         for key, value in (response.get("auditAnnotations") or {}).items():
@@ -181,11 +209,14 @@ class Webhooks:
             raise refusal(name, response)
         return response
 
-    def _failed(self, hook: Mapping[str, Any], why: str) -> None:
+    def _failed(self, request: Request, wanted: _Wanted, kind: str, turn: int, why: str) -> None:
         """Raises, unless the webhook's failures are to be ignored."""
+        hook = wanted.hook.spec
         message = f'failed calling webhook "{hook["name"]}": {why}'
         if hook.get("failurePolicy", "Fail") == "Ignore":
             self._log.warning("webhook ignored", webhook=hook["name"], error=why)
+            place = f"round_{turn}_index_{wanted.hook.index}"
+            request.call.annotations[f"failed-open.{kind}.webhook.admission.k8s.io/{place}"] = hook["name"]
             return
         raise _internal(message)
 
