@@ -119,7 +119,9 @@ def _volume_filters(objects: Objects) -> tuple[FilterPlugin, ...]:
     )
     return (
         VolumeRestrictions(claims),
-        NodeVolumeLimits(claims, volumes, classes, of(kinds.CSI_NODES), objects.attachments),
+        NodeVolumeLimits(
+            claims, volumes, classes, of(kinds.CSI_NODES), of(kinds.CSI_DRIVERS), objects.attachments
+        ),
         volume_binding(objects),
         VolumeZone(claims, volumes),
     )

@@ -47,6 +47,7 @@ _OTHERS = {
     kinds.PERSISTENT_VOLUMES: Happening.VOLUME,
     kinds.STORAGE_CLASSES: Happening.VOLUME,
     kinds.CSI_NODES: Happening.VOLUME,
+    kinds.CSI_DRIVERS: Happening.VOLUME,
     kinds.VOLUME_ATTACHMENTS: Happening.VOLUME,
     kinds.RESOURCE_CLAIMS: Happening.DEVICE,
     kinds.DEVICE_CLASSES: Happening.DEVICE,

@@ -71,6 +71,23 @@ def test_limits_are_each_nodes_own() -> None:
     assert scene.schedule(pod("new", volumes=_claimed("b"))).node == "n2"
 
 
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_driver_can_keep_its_pods_off_nodes_without_it(asks: bool) -> None:
+    spec = {"preventPodSchedulingIfMissing": asks}
+    scene = _scene(node("n1"), node("n2")).having(
+        kinds.CSI_DRIVERS, {"metadata": {"name": DRIVER}, "spec": spec}
+    )
+    wanting = pod("new", volumes=_claimed("a"))
+    decision = scene.schedule(wanting)
+    if not asks:
+        assert decision.node
+        return
+    refused = f"0/2 nodes are available: 2 {DRIVER} CSI driver is not installed on the node."
+    assert (decision.node, decision.message()) == ("", refused)
+    scene.having(kinds.CSI_NODES, _csi_node("n2", None))
+    assert scene.schedule(wanting).node == "n2"
+
+
 @pytest.mark.parametrize(
     ("labels", "where"),
     [

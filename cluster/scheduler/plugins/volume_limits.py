@@ -1,7 +1,8 @@
 """NodeVolumeLimits: a node can have only so many volumes of one CSI driver attached.
 
 The limits are what drivers told in the node's CSINode. Counted are the volumes of the pods on the node, each
-once however many pods share it, and what VolumeAttachments say is attached there beside them.
+once however many pods share it, and what VolumeAttachments say is attached there beside them. A driver can
+ask (CSIDriver.spec.preventPodSchedulingIfMissing) for its pods to be kept off nodes that do not have it.
 """
 
 from __future__ import annotations
@@ -31,11 +32,12 @@ class NodeVolumeLimits:
         volumes: Lookup,
         classes: Lookup,
         csi_nodes: Lookup,
+        drivers: Lookup,
         attachments: Callable[[str], Iterable[Object]],
     ) -> None:
         """`attachments(node)`: the VolumeAttachments of a node."""
         self._claims, self._volumes, self._classes = claims, volumes, classes
-        self._csi_nodes, self._attachments = csi_nodes, attachments
+        self._csi_nodes, self._drivers, self._attachments = csi_nodes, drivers, attachments
 
     def filter_for(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
         if not pod.volumes:
@@ -43,10 +45,27 @@ class NodeVolumeLimits:
         wanted = self._handles(pod)
         if not wanted:
             return None
-        return lambda node: self._exceeded if self._is_too_much(wanted, node) else None
+        needed = [
+            driver for driver in dict.fromkeys(driver for driver, _ in wanted) if self._must_be_there(driver)
+        ]
 
-    def _is_too_much(self, wanted: dict[Handle, None], node: NodeInfo) -> bool:
-        limits = self._limits(node.name)
+        def check(node: NodeInfo) -> Refusal | None:
+            installed = self._installed(node.name)
+            for driver in needed:
+                if driver not in installed:
+                    return Refusal(self.name, (f"{driver} CSI driver is not installed on the node",))
+            return self._exceeded if self._is_too_much(wanted, node, installed) else None
+
+        return check
+
+    def _must_be_there(self, driver: str) -> bool:
+        found = self._drivers(Key("", driver))
+        return found is not None and bool(found["spec"].get("preventPodSchedulingIfMissing"))
+
+    def _is_too_much(
+        self, wanted: dict[Handle, None], node: NodeInfo, installed: dict[str, int | None]
+    ) -> bool:
+        limits = {driver: count for driver, count in installed.items() if count is not None}
         if not any(driver in limits for driver, _ in wanted):
             return False
         present: dict[Handle, None] = {}
@@ -61,14 +80,11 @@ class NodeVolumeLimits:
                 return True
         return False
 
-    def _limits(self, node: str) -> dict[str, int]:
+    def _installed(self, node: str) -> dict[str, int | None]:
+        """How many volumes each of a node's drivers can attach; None where it does not say."""
         found = self._csi_nodes(Key("", node))
         drivers = found["spec"].get("drivers") or () if found is not None else ()
-        return {
-            driver["name"]: driver["allocatable"]["count"]
-            for driver in drivers
-            if (driver.get("allocatable") or {}).get("count") is not None
-        }
+        return {driver["name"]: (driver.get("allocatable") or {}).get("count") for driver in drivers}
 
     def _handles(self, pod: PodInfo) -> dict[Handle, None]:
         found: dict[Handle, None] = {}
