@@ -53,7 +53,7 @@ def validate_node(obj: Object, report: Report) -> None:
             shown = {"Key": key, "Value": taint.get("value", ""), "Effect": effect, "TimeAdded": None}
             report.duplicate(here, shown)
         seen.add((key, effect))
-    for index, block in enumerate(spec.get("podCIDRs") or ()):
+    for index, block in enumerate(spec.get("podCIDRs") or filter(None, [spec.get("podCIDR")])):
         report.invalid_each(f"spec.podCIDRs[{index}]", block, formats.cidr(block))
     status = obj.get("status") or {}
     for field in ("capacity", "allocatable"):

@@ -57,7 +57,7 @@ def holders(address: str, ranges: Iterable[Object]) -> list[Object]:
     return [
         each
         for each in ranges
-        if any(found in ip_network(block) for block in each["spec"].get("cidrs") or ())
+        if any(found in ip_network(block, strict=False) for block in each["spec"].get("cidrs") or ())
     ]
 
 
