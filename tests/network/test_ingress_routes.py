@@ -153,3 +153,68 @@ CLASSES = [
 @pytest.mark.parametrize(("name", "ours"), [("mine", True), ("other", False), ("gone", False)])
 def test_the_class_decides_whose_it_is(name: str, ours: bool) -> None:
     assert is_ours(make_ingress("s", ingressClassName=name), CLASSES) is ours
+
+
+def test_one_regular_expression_makes_all_paths_of_its_host_such() -> None:
+    """As nginx' controller does: without regard to case, the longest text first; others hosts stay as they are."""
+    routes = Routes(
+        [
+            make_ingress(
+                "re",
+                rule("a.example", ("/v[0-9]+/x", "ImplementationSpecific", "re")),
+                notes={"use-regex": "true"},
+            ),
+            make_ingress(
+                "plain",
+                rule("a.example", ("/api", "Exact", "api")),
+                rule("b.example", ("/api", "Exact", "api")),
+            ),
+        ]
+    )
+    assert service_for(routes, "a.example", "/V12/x/y") == "re"
+    assert service_for(routes, "a.example", "/API/more") == "api"
+    assert service_for(routes, "b.example", "/api/more") == ""
+
+
+def test_what_is_no_regular_expression_is_no_path() -> None:
+    routes = Routes(
+        [
+            make_ingress(
+                "bad", rule("a.example", ("/(", "ImplementationSpecific", "x")), notes={"use-regex": "true"}
+            )
+        ]
+    )
+    assert service_for(routes, "a.example", "/(") == ""
+
+
+def test_backends_that_are_no_services_are_no_paths() -> None:
+    resource = {"resource": {"apiGroup": "k8s.example.com", "kind": "Bucket", "name": "b"}}
+    paths = [{"path": "/", "pathType": "Prefix", "backend": resource}]
+    routes = Routes([make_ingress("r", {"host": "a.example", "http": {"paths": paths}})])
+    assert service_for(routes, "a.example", "/") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("", 1 << 20),
+        ("8m", 8 << 20),
+        ("512K", 512 << 10),
+        ("1g", 1 << 30),
+        ("100", 100),
+        ("0", 0),
+        ("x", 1 << 20),
+    ],
+)
+def test_sizes_as_nginx_writes_them(text: str, size: int) -> None:
+    path, _ = Routes(
+        [make_ingress("s", rule("", ("/", "Prefix", "web")), notes={"proxy-body-size": text})]
+    ).find("", "/")
+    assert path is not None
+    assert path.body_limit == size
+
+
+def test_a_canary_by_a_pattern_of_its_header() -> None:
+    path = canary_path(**{"canary-by-header": "X-Who", "canary-by-header-pattern": "^(ann|bob)$"})
+    said = [chosen(path, lambda _, who=who: who, {}, 0).service.name for who in ("ann", "annie", "")]
+    assert said == ["canary", "main", "main"]
