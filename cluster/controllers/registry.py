@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from cluster.controllers import (
+    account_tokens,
     autoscaler,
     certificates,
     cronjob,
@@ -69,6 +70,7 @@ _CONTROLLERS: dict[str, Callable[[World], Controller[Any]]] = {
     service_ranges.NAME: service_ranges.controller,
     namespaces.NAME: namespaces.controller,
     service_accounts.NAME: service_accounts.controller,
+    account_tokens.NAME: account_tokens.controller,
     root_ca.NAME: root_ca.controller,
     garbage.NAME: garbage.controller,
     disruption.NAME: disruption.controller,
