@@ -35,7 +35,7 @@ READERS = st.lists(
 )
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(
     writers=st.lists(WRITES, min_size=1, max_size=3),
     readers=READERS,
@@ -77,7 +77,7 @@ def test_list_and_watch_from_it_give_the_state(
     run_virtual(run())
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(
     before=WRITES,
     between=st.lists(WRITES, max_size=4),

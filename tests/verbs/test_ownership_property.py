@@ -223,7 +223,7 @@ def check(live: Object, after: Object, how: str, manager: str, wishes: Any) -> N
             assert owners_of(live, path) == {f"{manager} Apply"}, f"{path} was not {manager}'s to remove"
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(STEPS)
 def test_any_interleaving_of_two_managers_keeps_managed_fields_true(steps: list[Any]) -> None:
     """No owner of what is not there; what was set is its setter's; a conflict names exactly whom it is with."""
