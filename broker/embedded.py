@@ -21,11 +21,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from broker.chance import Chance
 from broker.credentials import nats_users
 
 READY_WITHIN_S = 10.0
 STOP_WITHIN_S = 5.0
 _LOOK_S = 0.01
+
+FIRST_PORT, LAST_PORT = 10_000, 29_999
+PORT_ATTEMPTS = 100
 
 MAX_PAYLOAD_BYTES = 8 << 20
 
@@ -187,11 +191,18 @@ def find_nats_server() -> Path:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of 127.0.0.1 that nobody uses at this moment, and that no outgoing connection will be given
+    before its owner listens: those get ports from 32768 on. NodePorts begin at 30000."""
+    chance = Chance.from_entropy()
+    for _ in range(PORT_ATTEMPTS):
+        port = FIRST_PORT + chance.below(LAST_PORT - FIRST_PORT + 1)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise BrokerFailed(f"no free port between {FIRST_PORT} and {LAST_PORT}")
 
 
 def send_signal(process: asyncio.subprocess.Process, number: int) -> None:
