@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 
 from scenarios.launch.cluster import ClusterSpec, LocalCluster
 from tests.bench.client import Request, rate
-from tests.bench.running import running_cluster
+from tests.bench.running import cpu_s, running_cluster
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
@@ -28,18 +28,27 @@ MERGE = {"Content-Type": "application/merge-patch+json"}
 async def request_rates() -> dict[str, float]:
     """On an idle cluster with the SQLite journal."""
     async with running_cluster(ClusterSpec(name="bench-api", nodes=1)) as (cluster, _):
-        config = cluster.kubeconfig
         creates = [Request("POST", MAPS, config_map(f"c{n}")) for n in range(OBJECTS)]
         gets = [Request("GET", f"{MAPS}/c{n % OBJECTS}") for n in range(6000)]
         patches = [
             Request("PATCH", f"{MAPS}/c{n}", json.dumps({"data": {"k": "w"}}), MERGE) for n in range(OBJECTS)
         ]
-        return {
-            "create [1/s]": await rate(config, creates, lanes=LANES),
-            "GET [1/s]": await rate(config, gets, lanes=LANES),
-            "patch [1/s]": await rate(config, patches, lanes=LANES),
-            f"{WATCHERS} watchers' fan-out [events/s]": await fan_out(config),
-        }
+        figures: dict[str, float] = {}
+        for what, requests in (("create", creates), ("GET", gets), ("patch", patches)):
+            work = rate(cluster.kubeconfig, requests, lanes=LANES)
+            figures |= await _with_cost(cluster, what, work, len(requests))
+        figures[f"{WATCHERS} watchers' fan-out [events/s]"] = await fan_out(cluster.kubeconfig)
+        return figures
+
+
+async def _with_cost(
+    cluster: LocalCluster, what: str, work: Awaitable[float], requests: int
+) -> dict[str, float]:
+    """The rate, and what a request costs all processes of the cluster."""
+    before_s = cpu_s(cluster)
+    found = {f"{what} [1/s]": await work}
+    found[f"{what}, CPU time of all processes [ms]"] = 1000 * (cpu_s(cluster) - before_s) / requests
+    return found
 
 
 def config_map(name: str) -> str:
@@ -49,15 +58,16 @@ def config_map(name: str) -> str:
 
 async def list_rates(cluster: LocalCluster) -> dict[str, float]:
     """Of the thousand pods that are there."""
-    return {
-        "LIST of 1000 pods [1/s]": await _bulk(cluster.kubeconfig, PODS),
-        "LIST of 1000 pods, gzip [1/s]": await _bulk(cluster.kubeconfig, PODS, GZIP),
-    }
+    figures: dict[str, float] = {}
+    for what, headers in (("LIST of 1000 pods", {}), ("LIST of 1000 pods, gzip", GZIP)):
+        work = _bulk(cluster.kubeconfig, PODS, headers)
+        figures |= await _with_cost(cluster, what, work, READERS * READS)
+    return figures
 
 
-async def _bulk(kubeconfig: Path, path: str, headers: Mapping[str, str] | None = None) -> float:
+async def _bulk(kubeconfig: Path, path: str, headers: Mapping[str, str]) -> float:
     """Answers per second to readers that ask one after the other."""
-    given = [each for pair in (headers or {}).items() for each in pair]
+    given = [each for pair in headers.items() for each in pair]
     readers = [
         await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.bench.bulk", str(kubeconfig), path, str(READS), *given,
