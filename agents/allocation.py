@@ -68,7 +68,8 @@ class Allocation:
         self._used: Amounts = {}
 
     def admit(self, uid: str, pod: Object) -> Refusal | None:
-        """Books the pod, or says why there is no room."""
+        """Books the pod, or says why there is no room. Its own earlier booking counts for nothing."""
+        self.release(uid)
         share = Share(requests_of(pod), tuple(host_ports(pod)))
         refusal = self._shortage(share.requests, {}, pods=1) or self._conflict(share.ports)
         if refusal is None:

@@ -95,6 +95,16 @@ def test_a_node_that_is_full_of_pods_takes_one_more_once_one_has_left() -> None:
     assert decides.refusal("d", make_pod("d")) is None
 
 
+def test_a_pod_that_asks_again_does_not_stand_in_its_own_way() -> None:
+    decides = admission()
+    pod = asking("a", ports=[{"containerPort": 80, "hostPort": 8080}], cpu="4")
+    for _ in range(2):
+        assert decides.refusal("a", pod) is None
+    assert decides.refusal("b", make_pod("b")) is None
+    assert decides.refusal("c", make_pod("c")) is None
+    assert decides.refusal("a", pod) is None
+
+
 def test_resources_that_the_node_does_not_know_do_not_count() -> None:
     assert admission().refusal("p", asking(**{"example.com/fpga": "1"})) is None
 
