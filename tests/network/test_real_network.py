@@ -59,7 +59,7 @@ class Cluster:
 
 def eventually(look: Callable[[], Any]) -> Any:
     """What was just changed has to get around first."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while True:
         try:
             return look()

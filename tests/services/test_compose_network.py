@@ -25,7 +25,7 @@ def ask(project: Project, agent: int, url: str) -> str:
 
 def eventually(look: Callable[[], str]) -> str:
     """Tried again for a while, since what was just changed has to get around."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         try:
             return look()

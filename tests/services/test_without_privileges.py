@@ -132,7 +132,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def eventually(look: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         try:
             return look()
