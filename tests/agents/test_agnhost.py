@@ -12,10 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from agents import http
 from agents.behaviour import load_library
 from agents.emulated.agnhost.localhost import localhost
+from agents.emulated.agnhost.signatures import is_signed_by
 from agents.emulated.container import EmulatedContainer
 from agents.emulated.program import seconds_of, server_context
 from agents.emulated.runtime import EmulatedRuntime
@@ -393,3 +397,15 @@ def test_the_resource_consumer_uses_what_it_is_told_for_its_time() -> None:
         assert (await bench.get("/ConsumeCPU")).status == 400
 
     play(story)
+
+
+def test_a_token_is_checked_with_the_issuer_s_key() -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    numbers = private.public_key().public_numbers()
+    x, y = (
+        base64.urlsafe_b64encode(part.to_bytes(32)).decode().rstrip("=") for part in (numbers.x, numbers.y)
+    )
+    r, s = decode_dss_signature(private.sign(b"head.claims", ec.ECDSA(hashes.SHA256())))
+    signature = base64.urlsafe_b64encode(r.to_bytes(32) + s.to_bytes(32)).decode().rstrip("=")
+    assert is_signed_by({"x": x, "y": y}, f"head.claims.{signature}")
+    assert not is_signed_by({"x": x, "y": y}, f"head.others.{signature}")

@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-CERTIFICATE, KEY = "/localhost.crt", "/localhost.key"
 _SINCE, _UNTIL = datetime(1970, 1, 1, tzinfo=UTC), datetime(2084, 1, 1, tzinfo=UTC)
 
 

@@ -20,9 +20,9 @@ _NAMESPACES = ("kube-system", "default", "ns")
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
 
-def klog(world: World, text: str, severity: str = "I") -> str:
-    """A line with the usual prefix of Kubernetes' programs."""
-    return f"{severity}{world.now():%m%d %H:%M:%S.%f}       1 logs_generator.go:76] {text}\n"
+def klog(world: World, text: str, severity: str = "I", *, place: str = "logs_generator.go:76") -> str:
+    """A line with the usual prefix of Kubernetes' programs; `place` is the program's own."""
+    return f"{severity}{world.now():%m%d %H:%M:%S.%f}       1 {place}] {text}\n"
 
 
 def logs_generator(shell: Shell, words: list[str]) -> Run:

@@ -8,8 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agents import http
-from agents.emulated.agnhost.localhost import CERTIFICATE, KEY
-from agents.emulated.agnhost.netexec import context_of, form, redirection
+from agents.emulated.agnhost.netexec import CERTIFICATE, KEY, context_of, form, redirection
 from agents.emulated.program import NOT_FOUND, Handler, Program, problem, routed, served, text
 from agents.emulated.textcommands import options, spaced
 from agents.emulated.world import Run
