@@ -53,15 +53,15 @@ class OwnServer:
         service: Object = {"namespace": "default", "name": SERVICE, "port": port}
         return {"service": service | ({"path": path} if path else {}), "caBundle": self.bundle}
 
-    async def be_service(self, live: LiveServer, port: int = 443) -> None:
+    async def be_service(self, live: LiveServer, port: int = 443, name: str = SERVICE) -> None:
         """A Service without selector and its EndpointSlice."""
         ports = [{"name": "https", "port": port, "targetPort": self.port}]
-        await live.create(SERVICES, {"metadata": {"name": SERVICE}, "spec": {"ports": ports}})
-        labels = {"kubernetes.io/service-name": SERVICE}
+        await live.create(SERVICES, {"metadata": {"name": name}, "spec": {"ports": ports}})
+        labels = {"kubernetes.io/service-name": name}
         await live.create(
             ENDPOINT_SLICES,
             {
-                "metadata": {"name": SERVICE, "labels": labels},
+                "metadata": {"name": name, "labels": labels},
                 "addressType": "IPv4",
                 "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}],
                 "ports": [{"name": "https", "port": self.port}],

@@ -312,10 +312,26 @@ async def test_a_webhook_that_cannot_be_called_closes(server: LiveServer, hooks:
     await configured(server, VALIDATING, closed)
     refused = (await create(server, MAPS, "a")).expect(500)
     assert refused["reason"] == "InternalError"
-    assert refused["message"].startswith(
-        'Internal error occurred: failed calling webhook "h.example.com": failed'
+    assert refused["message"] == (
+        'Internal error occurred: failed calling webhook "h.example.com": failed to call webhook: Post '
+        '"https://own.default.svc:8443/h?timeout=10s": tls: failed to verify certificate: x509: certificate '
+        "signed by unknown authority"
     )
     assert hooks.asked == []
+
+
+async def test_a_certificate_must_be_for_the_service(server: LiveServer, tmp_path: Path) -> None:
+    async with own_server(tmp_path) as own:
+        await own.be_service(server, PORT, "other")
+        hook = Hooks(own).hook("h", allow)
+        hook["clientConfig"]["service"]["name"] = "other"
+        await configured(server, VALIDATING, hook)
+        refused = (await create(server, MAPS, "a")).expect(500)["message"]
+    assert (
+        "tls: failed to verify certificate: x509: certificate is not valid for any names, but wanted"
+        in refused
+    )
+    assert refused.endswith("to match other.default.svc")
 
 
 async def test_subresources_are_shown_as_their_own_kinds(server: LiveServer, hooks: Hooks) -> None:

@@ -158,3 +158,12 @@ async def test_an_unreachable_webhook_follows_its_failure_policy(
             'Internal error occurred: failed calling webhook "gone.example.com": failed to call webhook: '
             'Post "https://nowhere.default.svc:443/x?timeout=10s": service "nowhere" not found'
         )
+
+
+async def test_a_server_that_is_not_there_is_named(server: LiveServer) -> None:
+    """In the words that people know from Kubernetes."""
+    await configure(server, VALIDATING, hook("gone.example.com", {"url": "https://127.0.0.1:1/x"}))
+    made = (await server.call("POST", MAPS, config())).expect(500)
+    assert made["message"].endswith(
+        'Post "https://127.0.0.1:1/x?timeout=10s": dial tcp 127.0.0.1:1: connect: connection refused'
+    )

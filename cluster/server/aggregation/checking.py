@@ -17,6 +17,7 @@ from cluster.api.objects import Key, Object
 from cluster.server.aggregation.backends import Backend, Backends
 from cluster.server.aggregation.front_proxy import headers_of
 from cluster.server.call import User
+from cluster.server.webhooks.failures import said
 from cluster.server.webhooks.reach import Unreachable
 from cluster.store.entry import Entry
 from cluster.store.store import Store
@@ -96,7 +97,7 @@ async def _discovery_problem(backends: Backends, backend: Backend) -> Verdict | 
     except TimeoutError:
         why = f'Get "{url}": context deadline exceeded'
     except (aiohttp.ClientError, OSError, Unreachable) as error:
-        why = f'Get "{url}": {error}'
+        why = f'Get "{url}": {said(error, backend.server_name)}'
     else:
         if 200 <= status < 300:
             resources = found.get("resources") if isinstance(found, dict) else None

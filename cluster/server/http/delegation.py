@@ -16,6 +16,7 @@ from yarl import URL
 from cluster.server.aggregation.backends import Backend, Backends
 from cluster.server.aggregation.front_proxy import EXTRA, GROUP, UID, USER, headers_of
 from cluster.server.http.exchange import Exchange
+from cluster.server.webhooks.failures import said
 from cluster.server.webhooks.reach import Unreachable
 
 _OPENAPI = "/openapi/v3/"
@@ -54,7 +55,7 @@ class Delegation:
         except (aiohttp.ClientError, OSError) as error:
             if started:  # the client sees the answer break off, as ours did
                 raise ConnectionResetError(str(error)) from None
-            return _unavailable(f"error trying to reach service: {error}")
+            return _unavailable(f"error trying to reach service: {said(error, backend.server_name)}")
 
     async def _forwarded(
         self, exchange: Exchange, backend: Backend, started: list[web.StreamResponse]

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
+from cluster.server.webhooks.failures import said
 from cluster.server.webhooks.reach import Reach, Unreachable
 
 ANSWER_LIMIT = 8 * 1024 * 1024
@@ -49,7 +50,7 @@ class HttpsCaller:
         except TimeoutError:
             raise CallFailed(f'Post "{shown}": context deadline exceeded') from None
         except (aiohttp.ClientError, OSError, ssl.SSLError, CallFailed, Unreachable) as error:
-            raise CallFailed(f'Post "{shown}": {error}') from None
+            raise CallFailed(f'Post "{shown}": {said(error, _named(client))}') from None
         except ValueError as error:
             raise CallFailed(f"couldn't get version/kind; json parse error: {error}") from None
 
@@ -57,13 +58,12 @@ class HttpsCaller:
     async def _where(self, client: Mapping[str, Any]) -> AsyncIterator[tuple[str, str]]:
         """The URL to connect to, and the name that the certificate must be for."""
         if url := client.get("url"):
-            yield url, urlsplit(url).hostname or ""
+            yield url, _named(client)
             return
         service = client["service"]
         endpoint = self._reach.endpoint(service["namespace"], service["name"], service.get("port", 443))
         async with self._reach.address(endpoint) as address:
-            name = f"{service['name']}.{service['namespace']}.svc"
-            yield f"https://{address}{service.get('path', '/')}", name
+            yield f"https://{address}{service.get('path', '/')}", _named(client)
 
     async def _post(self, url: str, host: str, bundle: str, body: Any, timeout_s: float) -> Any:
         if self._session is None:
@@ -100,6 +100,13 @@ def _context(bundle: str) -> ssl.SSLContext:
 
 def _with_timeout(url: str, timeout_s: float) -> str:
     return f"{url}{'&' if '?' in url else '?'}timeout={int(timeout_s)}s"
+
+
+def _named(client: Mapping[str, Any]) -> str:
+    """Whom the certificate has to be for."""
+    if url := client.get("url"):
+        return urlsplit(url).hostname or ""
+    return f"{client['service']['name']}.{client['service']['namespace']}.svc"
 
 
 def shown_url(client: Mapping[str, Any]) -> str:
