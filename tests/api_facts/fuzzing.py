@@ -193,7 +193,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 def outside(value: Any, schema: Schema, schemas: Mapping[str, Schema], path: str = "") -> Iterator[str]:
     """What of a value the schema does not allow. Fields that it doesn't name count; null is Go's empty list,
-    map or time, and such a list or map may as well be left out."""
+    map or time, and such a field may as well be left out."""
     schema = resolved(schema, schemas)
     if value is None or not schema or schema.get("x-kubernetes-preserve-unknown-fields"):
         return
@@ -214,8 +214,9 @@ def outside(value: Any, schema: Schema, schemas: Mapping[str, Schema], path: str
             yield from outside(item, schema["additionalProperties"], schemas, f"{path}[{key}]")
     elif kind == "object" and "properties" in schema:
         for name in schema.get("required", ()):
-            kind = resolved(schema["properties"].get(name, {}), schemas).get("type")
-            if name not in value and kind not in ("array", "object"):
+            part = resolved(schema["properties"].get(name, {}), schemas)
+            may_be_null = part.get("type") in ("array", "object") or part.get("format") == "date-time"
+            if name not in value and not may_be_null:
                 yield f"{path}.{name}: missing"
         for name, item in value.items():
             if name not in schema["properties"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cluster.api.objects import Object
 from cluster.api.quantity import parse
 from cluster.api.validation import formats
+from cluster.api.validation.conditions import validate_conditions
 from cluster.api.validation.report import Report
 from cluster.api.validation.selectors import validate_label_selector
 from cluster.api.validation.workloads import validate_int_or_percent
@@ -146,3 +147,4 @@ def validate_disruption_budget_status(new: Object, old: Object, report: Report) 
     status = new.get("status") or {}
     for field in ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"):
         report.not_negative(f"status.{field}", status.get(field, 0))
+    validate_conditions(status.get("conditions") or (), "status.conditions", report)

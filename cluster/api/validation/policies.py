@@ -8,6 +8,7 @@ from typing import Final
 
 from cluster.api.cel.kinds import BOOL, STRING
 from cluster.api.objects import Object
+from cluster.api.validation import conditions as conditions_of
 from cluster.api.validation import formats
 from cluster.api.validation.matching import (
     FAILURE_POLICIES,
@@ -164,6 +165,16 @@ def _validate_param_kind(kind: Object, path: str, report: Report) -> None:
     elif wrong := formats.dns_1035_label(name.lower()):
         why = "may have mixed case, but should otherwise match: " + ",".join(wrong)
         report.invalid(f"{path}.kind", name, why)
+
+
+def validate_policy_status(new: Object, old: Object, report: Report) -> None:
+    status = new.get("status") or {}
+    for index, warning in enumerate((status.get("typeChecking") or {}).get("expressionWarnings") or ()):
+        for field in ("warning", "fieldRef"):
+            if not warning.get(field):
+                report.required(f"status.typeChecking.expressionWarnings[{index}].{field}")
+    conditions = status.get("conditions") or ()
+    conditions_of.validate_conditions(conditions, "status.conditions", report)
 
 
 def validate_binding(obj: Object, report: Report) -> None:

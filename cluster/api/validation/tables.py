@@ -149,6 +149,7 @@ ON_STATUS_UPDATE: dict[str, OnUpdate] = {
     kinds.POD_DISRUPTION_BUDGETS.schema: autoscaling.validate_disruption_budget_status,
     kinds.PRIORITY_LEVEL_CONFIGURATIONS.schema: flowcontrol.validate_status,
     kinds.RESOURCE_CLAIMS.schema: devices.validate_claim_status,
+    kinds.VALIDATING_ADMISSION_POLICIES.schema: policies.validate_policy_status,
     kinds.VOLUME_ATTACHMENTS.schema: storage_drivers.validate_volume_attachment_status,
 }
 
