@@ -12,11 +12,12 @@ IGNORED_FAILURE_COUNT = "batch.kubernetes.io/job-index-ignored-failure-count"
 
 
 def parse(text: str) -> dict[int, None]:
-    """The indexes in order. An ordered set: a dict without values."""
+    """The indexes in order. An ordered set: a dict without values. What is no interval is ignored."""
     found: dict[int, None] = {}
     for part in filter(None, text.split(",")):
         first, _, last = part.partition("-")
-        found.update(dict.fromkeys(range(int(first), int(last or first) + 1)))
+        if first.isdecimal() and (last or first).isdecimal():
+            found.update(dict.fromkeys(range(int(first), int(last or first) + 1)))
     return found
 
 
