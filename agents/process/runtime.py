@@ -109,7 +109,11 @@ class ProcessRuntime:
             read_only=bool(security.get("readOnlyRootFilesystem")),
             sysctls={sysctl["name"].replace("/", "."): sysctl["value"] for sysctl in asked},
         )
-        await asyncio.to_thread(_furnish, root, launch)
+        try:
+            await asyncio.to_thread(_furnish, root, launch)
+        except OSError as error:
+            shutil.rmtree(root.path, ignore_errors=True)
+            raise RuntimeError(_not_created(error)) from error
         limits = _limits(identity, launch) if unsharing() else None
         root.joining = limits.joining() if limits is not None else ()
         user, group, groups = user_of(launch.pod, launch.container)
@@ -236,7 +240,16 @@ def _sweep() -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
+_INIT_FAILED = (
+    "failed to create containerd task: failed to create shim task: OCI runtime create failed: "
+    "runc create failed: unable to start container process: error during container init"
+)
+
+
 def _cannot_run(name: str, why: str) -> str:
-    start = "failed to create containerd task: failed to create shim task: OCI runtime create failed"
-    init = "runc create failed: unable to start container process: error during container init"
-    return f'{start}: {init}: exec: "{name}": {why}: unknown'
+    return f'{_INIT_FAILED}: exec: "{name}": {why}: unknown'
+
+
+def _not_created(error: OSError) -> str:
+    why = (error.strerror or str(error)).lower()
+    return f'{_INIT_FAILED}: error mounting "{error.filename}": {why}: unknown'

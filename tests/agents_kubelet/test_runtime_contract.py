@@ -254,8 +254,8 @@ def test_sigterm_is_for_those_who_handle_it(run: Run) -> None:
 
 def test_who_ignores_sigterm_is_killed_after_the_grace(run: Run) -> None:
     async def story(box: Box) -> None:
-        container = await box.start("sh", "-c", "trap '' TERM; while true; do sleep 0.1; done")
-        await asyncio.sleep(0.3)
+        container = await box.start("sh", "-c", "trap '' TERM; echo set; while true; do sleep 0.1; done")
+        await anext(container.follow())
         await container.stop(0.5)
         assert await box.exit() == Exit(code=137, reason="Error")
 
@@ -358,5 +358,19 @@ def test_a_program_that_is_not_there_can_not_be_started() -> None:
     async def story(box: Box) -> None:
         with pytest.raises(RuntimeError, match=r'exec: "nosuch": executable file not found in \$PATH'):
             await box.start("nosuch")
+
+    _process(story)
+
+
+@pytest.mark.services
+def test_a_volume_that_can_not_be_mounted_is_told() -> None:
+    """A file is in the way; the container is refused, and the runtime goes on."""
+
+    async def story(box: Box) -> None:
+        files = box.disk().volume("uid-1", "v")
+        in_the_way = Mount(path="/etc/hosts/v", files=files)
+        with pytest.raises(RuntimeError, match=r"error during container init: error mounting .*: "):
+            await box.start("true", mounts=[in_the_way])
+        assert (await box.output("echo", "on"))[0] == "on\n"
 
     _process(story)
