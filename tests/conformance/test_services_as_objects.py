@@ -69,7 +69,10 @@ async def test_the_lifecycle_of_endpoints(live: LiveServer, space: Namespace) ->
     meta = {"name": "e", "labels": {"test-endpoint-static": "true"}}
     await space.create(CORE, "endpoints", {"metadata": meta, "subsets": [subset]})
     query = "?labelSelector=test-endpoint-static%3Dtrue"
-    assert len((await live.get(f"/{CORE}/endpoints{query}")).expect(200)["items"]) == 1
+    reply = await live.get(f"/{CORE}/endpoints{query}")
+    assert len(reply.expect(200)["items"]) == 1
+    told = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+    assert reply.headers["Warning"] == f'299 - "{told}"'
     present = await space.get(CORE, "endpoints", "e")
     present["metadata"]["labels"]["test-service"] = "updated"
     path = space.path(CORE, "endpoints", "e")

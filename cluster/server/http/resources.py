@@ -46,6 +46,12 @@ _SUBRESOURCE_VERBS: dict[str, tuple[str, ...]] = {
     "proxy": ("get", "create", "update", "patch", "delete", ""),
 }
 
+DEPRECATED = {
+    "endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+    "componentstatuses": "v1 ComponentStatus is deprecated in v1.19+",
+}
+"""Kinds whose every request is answered with a warning."""
+
 
 class Resources:
     def __init__(
@@ -73,6 +79,8 @@ class Resources:
         custom = self._registry.custom_of(resource)
         if custom is not None and custom.deprecation:
             exchange.warnings.append(custom.deprecation)
+        elif resource.qualified in DEPRECATED:
+            exchange.warnings.append(DEPRECATED[resource.qualified])
         call = Call(
             user=exchange.user,
             resource=resource,
