@@ -22,6 +22,8 @@ from tests.bench.workloads import deployment
 NAME = "load"
 NAMESPACE = "default"
 LANES = 32
+SETTLED_S = 1.0
+"""On a starved machine a node may be taken for silent before its first heartbeat, and registers again then."""
 
 
 async def with_service(nodes: int = 100, replicas: int = 1000) -> dict[str, float]:
@@ -43,6 +45,8 @@ async def with_service(nodes: int = 100, replicas: int = 1000) -> dict[str, floa
             figures[f"{label}, {what} [pods/s]"] = replicas / (CLOCK.monotonic() - began)
 
         await client.create(kinds.SERVICES, service(NAME, {"app": NAME}), namespace=NAMESPACE)
+        await asyncio.sleep(SETTLED_S)
+        known = registrations(cluster.directory)
         body = _probed(replicas)
         await timed("to Available", client.create(kinds.DEPLOYMENTS, body, namespace=NAMESPACE))
         again = {"spec": {"template": {"metadata": {"annotations": {"again": "1"}}}}}
@@ -51,7 +55,7 @@ async def with_service(nodes: int = 100, replicas: int = 1000) -> dict[str, floa
             client.patch(kinds.DEPLOYMENTS, NAME, again, namespace=NAMESPACE, kind=PatchType.MERGE),
         )
         figures["nodes that were late meanwhile"] = await late_nodes(client)
-        figures["registrations per node"] = registrations(cluster.directory) / nodes
+        figures["nodes that registered again meanwhile"] = registrations(cluster.directory) - known
         began = CLOCK.monotonic()
         await cluster.stop()
         figures["stop of all processes [s]"] = CLOCK.monotonic() - began

@@ -21,7 +21,7 @@ async def test_a_rollout_of_probed_replicas_behind_a_service_makes_no_node_regis
     services = importlib.import_module("tests.bench.services")
     figures = await services.with_service(nodes=40, replicas=300)
     late = figures["nodes that were late meanwhile"]
-    assert figures["registrations per node"] * 40 <= 40 + late, figures
+    assert figures["nodes that registered again meanwhile"] <= late, figures
 
 
 async def test_hundreds_of_nodes_connect_and_run_what_is_pinned_to_them(
