@@ -119,6 +119,11 @@ def rescaled(registry: Registry, resource: Resource, obj: Object, scale: Mapping
     return _with(obj, _paths(registry, resource).replicas, replicas)
 
 
+def _int32(number: int) -> int:
+    """A custom kind's integers may be larger than a Scale's: Go keeps the low bits."""
+    return (number + 2**31) % 2**32 - 2**31
+
+
 def scale_of(obj: Object, paths: ScalePaths) -> Object:
     metadata = {name: obj["metadata"][name] for name in _METADATA if name in obj["metadata"]}
     replicas = _at(obj, paths.replicas)
@@ -130,8 +135,8 @@ def scale_of(obj: Object, paths: ScalePaths) -> Object:
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": metadata,
-        "spec": {"replicas": replicas} if replicas else {},
-        "status": {"replicas": _at(obj, paths.status_replicas) or 0},
+        "spec": {"replicas": _int32(replicas)} if replicas else {},
+        "status": {"replicas": _int32(_at(obj, paths.status_replicas) or 0)},
     }
     if paths.selector:
         selector = str(_at(obj, paths.selector) or "")
