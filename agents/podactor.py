@@ -301,7 +301,7 @@ class PodActor(Actor[PodMessage]):
             return SandboxFailed(retry_s=FAILED_SANDBOX_RETRY_S)
         assert self._volumes is not None
         problems = mount_problems(self._pod, self._host.place(""), self._host.lookup)
-        for problem in problems or filter(None, (self._volumes.host_path_problem(),)):
+        for problem in problems or filter(None, (self._volumes.problem(),)):
             self._host.emit(self._view.uid, "Warning", "FailedMount", problem)
             return SandboxFailed(retry_s=SANDBOX_RETRY_S)
         if self._host_network():

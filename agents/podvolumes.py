@@ -114,8 +114,25 @@ class PodVolumes:
             )
         return found
 
-    def host_path_problem(self) -> str:
-        """Where something else is at a hostPath than the volume says, worded as the FailedMount event."""
+    def problem(self) -> str:
+        """What of the volumes can't be had yet, worded as the FailedMount event: a claim without its volume,
+        a hostPath where something else is than the volume says."""
+        return self._unbound_claim() or self._wrong_host_path()
+
+    def _unbound_claim(self) -> str:
+        namespace = self.pod["metadata"]["namespace"]
+        for volume in self.pod["spec"].get("volumes", ()):
+            claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
+            found = self._host.lookup("PersistentVolumeClaim", namespace, claim) if claim else None
+            if found is not None and not found["spec"].get("volumeName"):
+                name, why = volume["name"], f"error processing PVC {namespace}/{claim}: PVC is not bound"
+                lists = (
+                    f"unmounted volumes=[{name}], unattached volumes=[], failed to process volumes=[{name}]"
+                )
+                return f"Unable to attach or mount volumes: {lists}: {why}"
+        return ""
+
+    def _wrong_host_path(self) -> str:
         for volume in self.pod["spec"].get("volumes", ()):
             if "hostPath" in volume:
                 path, type = volume["hostPath"]["path"], volume["hostPath"].get("type") or ""

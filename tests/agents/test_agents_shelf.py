@@ -46,6 +46,24 @@ def test_two_agents_see_each_others_changes(tmp_path: Path) -> None:
     run_virtual(main())
 
 
+def test_a_claim_without_its_volume_holds_the_pod_back() -> None:
+    def claim(**spec: str) -> Object:
+        meta = {"name": "data", "namespace": "default", "uid": "uid-data"}
+        return {"kind": "PersistentVolumeClaim", "metadata": meta, "spec": spec}
+
+    async def story(world: World) -> None:
+        pod = make_pod(volumes=[{"name": "d", "persistentVolumeClaim": {"claimName": "data"}}])
+        world.want(claim(), pod)
+        await world.expect(lambda: "FailedMount" in world.reasons())
+        why = "error processing PVC default/data: PVC is not bound"
+        lists = "unmounted volumes=[d], unattached volumes=[], failed to process volumes=[d]"
+        assert world.events[-1].message == f"Unable to attach or mount volumes: {lists}: {why}"
+        world.want(claim(volumeName="pv-1"))
+        await world.expect_ready()
+
+    simulate(story)
+
+
 def test_what_a_pod_wrote_is_there_for_its_successor_and_not_for_another_volume() -> None:
     def claim(volume: str) -> Object:
         meta = {"name": "data", "namespace": "default", "uid": f"uid-{volume}"}
