@@ -1,8 +1,8 @@
 """What all nodes need to know and no object says: resolved policies, certificates of Ingresses, routes.
 
 NetworkPolicies are resolved in `policyworld`, which follows pods and namespaces as long as there are any;
-without policies those cost nothing. Changes are collected for a moment, and `Sharing.tell` sends only what is
-different then.
+without policies those cost nothing. Changes in a burst are collected for a moment, and `Sharing.tell` sends
+only what is different then.
 
 Where nodes have addresses of their own, each is told the way to the others' pods (`NodeRoute`: a pod range
 and the node's address), which is all that the routed network needs to know of a Node. A node's zone
@@ -27,7 +27,7 @@ from cluster.store.entry import Change
 from cluster.store.store import Store
 
 SPACING_S = 0.05
-"""How long changes are collected."""
+"""How long changes are collected that come soon after others were told."""
 POLICIES = "networkpolicies.networking.k8s.io"
 DNS = Key("kube-system", "kube-dns")
 OTHERS = ("Secret", "NodeRoute", "NodeZone")
@@ -48,6 +48,7 @@ class Derived:
         """None while there is no policy."""
         self._others_due = False
         self._timer: asyncio.TimerHandle | None = None
+        self._settled_at = -SPACING_S
 
     def load(self) -> None:
         """Starts from what the store holds."""
@@ -109,10 +110,14 @@ class Derived:
         return world
 
     def _soon(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(SPACING_S, self._settle)
+        """A first change is told at once: a policy is in force before a pod that comes after it runs."""
+        loop = asyncio.get_running_loop()
+        wait_s = max(0.0, self._settled_at + SPACING_S - loop.time())
+        self._timer = loop.call_later(wait_s, self._settle)
 
     def _settle(self) -> None:
         self._timer = None
+        self._settled_at = asyncio.get_running_loop().time()
         if self._policies is not None:
             self._tell_policies(self._policies)
         if self._others_due:
