@@ -88,7 +88,9 @@ def owned(fields: Any) -> set[Path]:
     """Which of them an entry of managedFields names."""
     spec = fields.get("f:spec", {})
     pod = spec.get("f:template", {}).get("f:spec", {})
-    found = {(*LABELS, k[2:]) for k in fields.get("f:metadata", {}).get("f:labels", {}) if k != "."}
+    found: set[Path] = {
+        (*LABELS, k[2:]) for k in fields.get("f:metadata", {}).get("f:labels", {}) if k != "."
+    }
     if "f:nodeSelector" in pod:
         found.add(NODES)
     for key, item in pod.get("f:containers", {}).items():
@@ -216,7 +218,10 @@ def check(live: Object, after: Object, how: str, manager: str, wishes: Any) -> N
             assert has == {f"{manager} Update"}, path
         else:
             assert has >= owners_of(live, path), path
-        if owners_of(live, path) and before.get(path) == value:
+        let_go = how == "apply" and path not in asked and owners_of(live, path) == {f"{manager} Apply"}
+        if let_go:
+            assert path == REPLICAS, f"{path} was to be removed, and has no default"
+        elif owners_of(live, path) and before.get(path) == value:
             assert has, f"{path} has lost its owners"
     for path in before.keys() - now.keys():
         if how == "apply":
