@@ -307,6 +307,43 @@ async def test_unknown_metadata_is_found_in_the_object_and_in_embedded_ones(serv
     assert 'unknown field "spec.template.metadata.unknownSubMeta"' in said
 
 
+async def applied(server: LiveServer, name: str, text: str) -> tuple[int, str]:
+    """The same by server-side apply, as the suite sends it."""
+    reply = await server.call(
+        "PATCH",
+        f"{FOOS}/{name}?fieldManager=field_validation_mgr&fieldValidation=Strict",
+        data=text.encode(),
+        headers={"Content-Type": "application/apply-patch+yaml"},
+    )
+    return reply.status, reply.json.get("message", "")
+
+
+async def test_an_applied_object_is_judged_by_its_schema(server: LiveServer) -> None:
+    """should create/apply a valid CR, an invalid CR with extra properties for CRD with validation schema; should
+    detect unknown metadata fields in both the root and embedded object of a CR"""
+    await define(server, crd(**TYPED))
+    assert await applied(server, "n", HEAD + "spec: {known: a, ports: [{port: 1}]}\n") == (201, "")
+    undeclared = ".unknownField: field not declared in schema"
+    code, said = await applied(server, "n", HEAD + "unknownField: unknown\nspec: {known: b}\n")
+    assert (code >= 400, undeclared in said) == (True, True), said
+    embedded = "{apiversion: foo/v1, kind: Sub, metadata: {name: s, unknownSubMeta: unknown}}"
+    meta = HEAD.replace("name: n", "name: n, unknownMeta: unknown")
+    code, said = await applied(server, "n", f"{meta}spec: {{known: c, template: {embedded}}}\n")
+    assert code >= 400
+    fields = (".metadata.unknownMeta", ".spec.template.metadata.unknownSubMeta")
+    assert any(f"{field}: field not declared in schema" in said for field in fields), said
+    assert (await server.get(f"{FOOS}/n")).expect(200)["spec"]["known"] == "a"
+
+
+async def test_an_applied_object_may_have_anything_but_duplicates(server: LiveServer) -> None:
+    """should create/apply a CR with unknown fields for CRD with no validation schema; should detect duplicates in a CR
+    when preserving unknown fields"""
+    await define(server, crd())
+    assert await applied(server, "n", HEAD + "spec: {unknown: uk1, ports: [{name: x}]}\n") == (201, "")
+    code, said = await applied(server, "n", HEAD + "spec:\n  unknown: uk1\n  foo: a\n  foo: b\n")
+    assert (code, 'line 7: key "foo" already set in map' in said) == (400, True), said
+
+
 async def test_typed_objects_are_checked_alike(server: LiveServer) -> None:
     """should detect unknown and duplicate fields / unknown metadata fields of a typed object"""
     path = "/apis/apps/v1/namespaces/default/deployments?fieldValidation=Strict"
