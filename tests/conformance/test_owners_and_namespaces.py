@@ -12,6 +12,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CORE, APPS = "api/v1", "apis/apps/v1"
 SPEC = {"containers": [{"name": "c", "image": "x"}], "schedulerName": "nobody"}
+PORT = {"port": 80}
 
 
 def template(label: str) -> dict[str, Any]:
@@ -225,6 +226,54 @@ async def test_a_quota_captures_the_life_of(
     await space.live.call("DELETE", space.path(version, plural, "one"))
     before = {key: "1" if plural == "configmaps" else "0" for key in used}
     await eventually(lambda: _used(space, before), f"released: {before}")
+
+
+async def test_a_quota_captures_what_a_pod_asks_for(space: Namespace) -> None:
+    """ResourceQuota should create a ResourceQuota and capture the life of a pod: cpu, memory, ephemeral storage and an
+    extended resource; what is left is not exceeded, a pod's own amounts stay as they are."""
+    extended = "requests.example.com/dongle"
+    await quota(
+        space, {"pods": "5", "cpu": "1", "memory": "500Mi", "ephemeral-storage": "50Gi", extended: "3"}
+    )
+
+    def asking(name: str, cpu: str, memory: str, dongles: str = "2") -> dict[str, Any]:
+        amounts = {"cpu": cpu, "memory": memory, "ephemeral-storage": "30Gi", "example.com/dongle": dongles}
+        resources = {"requests": amounts, "limits": {"example.com/dongle": dongles}}
+        spec = {**SPEC, "containers": [{"name": "c", "image": "x", "resources": resources}]}
+        return {"metadata": {"name": name}, "spec": {**spec, "terminationGracePeriodSeconds": 0}}
+
+    await space.create(CORE, "pods", asking("one", "500m", "252Mi"))
+    used = {"pods": "1", "cpu": "500m", "memory": "252Mi", "ephemeral-storage": "30Gi", extended: "2"}
+    await eventually(lambda: _used(space, used), str(used))
+    for cpu, memory, dongles in (("600m", "100Mi", "1"), ("100m", "100Mi", "2")):
+        refused = await space.create(CORE, "pods", asking("two", cpu, memory, dongles), code=403)
+        assert "exceeded quota: q, requested: " in refused["message"]
+    pod = await space.get(CORE, "pods", "one")
+    pod["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "100m"
+    changed = await space.live.call("PUT", space.path(CORE, "pods", "one"), pod)
+    assert "pod updates may not change fields other than" in changed.expect(422)["message"]
+    assert await _used(space, used)
+    await space.delete(CORE, "pods", "one")
+    await eventually(lambda: _used(space, dict.fromkeys(used, "0")), "everything is given back")
+
+
+async def test_a_quota_tells_services_by_their_ways_in(space: Namespace) -> None:
+    """ResourceQuota should create a ResourceQuota and capture the life of a service: node ports, and a load balancer
+    that has one too."""
+    await quota(space, {"services": "5", "services.nodeports": "1", "services.loadbalancers": "1"})
+    for name, kind in (("inside", "ClusterIP"), ("door", "NodePort")):
+        await space.create(
+            CORE, "services", {"metadata": {"name": name}, "spec": {"type": kind, "ports": [PORT]}}
+        )
+    balancer = {"metadata": {"name": "balancer"}, "spec": {"type": "LoadBalancer", "ports": [PORT]}}
+    refused = await space.create(CORE, "services", balancer, code=403)
+    assert "used: services.nodeports=1, limited: services.nodeports=1" in refused["message"]
+    await eventually(
+        lambda: _used(space, {"services": "2", "services.nodeports": "1", "services.loadbalancers": "0"})
+    )
+    await space.delete(CORE, "services", "door")
+    await space.delete(CORE, "services", "inside")
+    await eventually(lambda: _used(space, {"services": "0", "services.nodeports": "0"}))
 
 
 async def test_quota_scopes(space: Namespace) -> None:
