@@ -85,6 +85,11 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
     return _REFERENCE.sub(replacement, text)
 
 
+def references(text: str) -> list[str]:
+    """The names in $(NAME), known or not."""
+    return [match[1] for match in _REFERENCE.finditer(text) if match[1] is not None]
+
+
 def expanded_command(container: Object, variables: Mapping[str, str]) -> Object:
     """The container with $(NAME) in command and args replaced; itself where there is none."""
     changed = {

@@ -10,7 +10,7 @@ from agents.behaviour import ANNOTATION, BehaviourError, overrides_for
 from agents.container import ContainerState, duration
 from agents.environment import ConfigProblem, environment_of, expanded_command
 from agents.host import Host, PodView
-from agents.podvolumes import ContainerVolumes, PodVolumes
+from agents.podvolumes import ContainerVolumes, PodVolumes, sub_path
 from agents.prober import NoSuchPort, port_number
 from agents.runtime import Container, ExecProblem, Exit, ImageError, Launch
 from agents.steps import ConfigFailed, Exited, PullFailed
@@ -118,6 +118,8 @@ class Launching:
         variables = environment_of(pod, self._spec, place, host.lookup, host.services(), files)
         annotation = (pod["metadata"].get("annotations") or {}).get(ANNOTATION)
         self._check_user()
+        for mount in self._spec.get("volumeMounts", ()):
+            sub_path(mount, variables)
         return Launch(
             pod=pod,
             container=expanded_command(self._spec, variables),

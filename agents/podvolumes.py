@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from agents.atomicwriter import publish
 from agents.disk import Disk, WrongKind
-from agents.environment import ConfigProblem, expand
+from agents.environment import ConfigProblem, expand, references
 from agents.files import Files
 from agents.host import Host
 from agents.runtime import Mount
@@ -23,6 +23,23 @@ from cluster.api.objects import Object
 ROTATE_AT = 0.8
 """A token is replaced when this share of its life is over, as in the kubelet."""
 ROTATE_RETRY_S = 10.0
+
+
+def sub_path(mount: Object, variables: Mapping[str, str]) -> str:
+    """Of the volume what is mounted; empty: all. Raises ConfigProblem where an expression has no value or
+    leads out of the volume, which the API can't see in it."""
+    expression = mount.get("subPathExpr")
+    if not expression:
+        return str(mount.get("subPath", ""))
+    missing = sorted({name for name in references(expression) if not variables.get(name)})
+    if missing:
+        raise ConfigProblem(f"missing value for {', '.join(missing)}")
+    path = expand(expression, variables)
+    if path.startswith("/"):
+        raise ConfigProblem(f"error SubPath `{path}` must not be an absolute path")
+    if ".." in path.split("/"):
+        raise ConfigProblem(f"unable to provision SubPath `{path}`: must not contain '..'")
+    return path
 
 
 class PodVolumes:
@@ -99,9 +116,7 @@ class PodVolumes:
             volume = volumes.get(mount["name"])
             if volume is None:
                 continue
-            part = mount.get("subPath", "")
-            if "subPathExpr" in mount:
-                part = expand(mount["subPathExpr"], variables)
+            part = sub_path(mount, variables)
             if "hostPath" in volume:
                 part = "/".join(filter(None, (self._disk.host(volume["hostPath"]["path"])[1], part)))
             found.append(
