@@ -245,6 +245,12 @@ def test_porter_serves_what_the_environment_names() -> None:
         await bench.start("porter", environment={"SERVE_PORT_81": "foo", "SERVE_PORT_1234": "bar"})
         assert (await bench.get("/", port=81)).body == b"foo"
         assert (await bench.get("/any", port=1234)).body == b"bar"
+        environment = {"SERVE_TCP_PORT_82": "foo"}
+        await bench.start("porter", "--json-response", environment=environment, ip="10.0.0.2")
+        for method in ("GET", "DELETE", "PATCH"):
+            wanted = http.Request(method=method, target="/", headers=[("Host", "x")])
+            told = await http.fetch(bench.network, "10.0.0.2", 82, wanted)
+            assert json.loads(told.body) == {"Method": method, "Body": "foo"}
 
     play(story)
 

@@ -83,7 +83,14 @@ async def test_every_method_reaches_the_pod(
     path = space.path("api/v1", "pods", "p", "proxy")
     reply = await live.call(method, f"{path}/some/where?a=b")
     assert (reply.status, reply.text) == (200, f"{method} /some/where?a=b HTTP/1.1".encode())
-    assert opened == [{"pod": "p", "kind": "proxy", "port": 8080}]
+    session = live.session(live.pki.admin.certificate, live.pki.admin.key)
+    async with session.request(method, f"{live.url}{path}?a=b", allow_redirects=False) as answer:
+        if method == "GET":
+            assert (answer.status, answer.headers["Location"]) == (301, f"{path}/?a=b")
+        else:
+            assert await answer.text() == f"{method} /?a=b HTTP/1.1"
+    times = 1 if method == "GET" else 2
+    assert opened == [{"pod": "p", "kind": "proxy", "port": 8080}] * times
 
 
 class Wire:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from functools import partial
 from typing import TYPE_CHECKING
@@ -101,19 +102,39 @@ def _serve_hostname(shell: Shell, words: list[str]) -> Run:
     return (yield from served(shell.world, start))
 
 
+def _told(body: str) -> Handler:
+    """The body beside the method it was asked for with, as --json-response has it."""
+
+    async def answer(request: http.Request) -> http.Response:
+        document = json.dumps({"Method": request.method, "Body": body}, separators=(",", ":"))
+        headers = (("Content-Type", "application/json"),)
+        return http.Response(status=200, headers=headers, body=document.encode())
+
+    return answer
+
+
+def _repeats(said: bytes, data: bytes, sender: tuple[str, int]) -> bytes:
+    return said
+
+
 def _porter(shell: Shell, words: list[str]) -> Run:
     """What the environment says, at the ports that it names."""
     variables = shell.variables
+    given, _ = options(words)
+    handler = _told if given.get("json-response", "false") != "false" else _says
 
     async def start(program: Program) -> None:
         for name, value in variables.items():
             kind, _, port = name.rpartition("_")
-            if kind == "SERVE_PORT" and port.isdigit():
-                await program.serve_http(int(port), _says(value))
-            elif kind == "SERVE_TLS_PORT" and port.isdigit():
+            if not port.isdigit():
+                continue
+            if kind in ("SERVE_PORT", "SERVE_TCP_PORT"):
+                await program.serve_http(int(port), handler(value))
+            elif kind == "SERVE_UDP_PORT":
+                await program.serve_udp(int(port), partial(_repeats, value.encode()))
+            elif kind == "SERVE_TLS_PORT":
                 pair = variables.get("CERT_FILE", CERTIFICATE), variables.get("KEY_FILE", KEY)
-                context = context_of(shell, *pair)
-                await program.serve_http(int(port), _says(value), tls=context)
+                await program.serve_http(int(port), handler(value), tls=context_of(shell, *pair))
 
     return (yield from served(shell.world, start))
 

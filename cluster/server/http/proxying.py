@@ -35,6 +35,8 @@ from cluster.server.streams import NodeStreams
 from cluster.server.verbs import Verbs
 
 _PIECE_BYTES = 32 * 1024
+_REDIRECTED = ("GET", "HEAD")
+"""Without a slash after `proxy` these are sent to where it is; other methods go to the pod as they are."""
 _HOP_BY_HOP = frozenset({
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "upgrade",
     "host",
@@ -53,9 +55,11 @@ class Proxy:
     async def answer(self, exchange: Exchange, call: Call) -> web.StreamResponse:
         scheme, name, port = split_name(call.name)
         call = replace(call, name=name, subresource="")
-        path = _path(exchange, call)
-        if not path:
-            return _with_slash(exchange)
+        path = _path(exchange)
+        if not path.startswith("/"):
+            if exchange.request.method in _REDIRECTED:
+                return _with_slash(exchange)
+            path = f"/{path}"
         match call.resource.qualified:
             case "pods":
                 pod = (await self._verbs.get(call)).object
@@ -147,12 +151,10 @@ def _host(pod: Object) -> str:
     return ip
 
 
-def _path(exchange: Exchange, call: Call) -> str:
-    """What follows `/proxy` as it was sent, with its query; empty where not even a slash follows."""
-    raw, _, query = exchange.request.raw_path.partition("?")
-    parts = raw.split("/proxy", 1)
-    rest = parts[1] if len(parts) == 2 else ""
-    return f"{rest}?{query}" if rest and query else rest
+def _path(exchange: Exchange) -> str:
+    """What follows `/proxy` as it was sent, with its query."""
+    raw = exchange.request.raw_path
+    return raw[len(up_to_proxy(raw)) :]
 
 
 def _with_slash(exchange: Exchange) -> web.Response:
