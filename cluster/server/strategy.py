@@ -113,6 +113,7 @@ _EMPTY_STATUS: dict[str, Mapping[str, Any]] = {
     "persistentvolumes": {"phase": "Pending"},
     "persistentvolumeclaims": {"phase": "Pending"},
     "namespaces": {"phase": "Active"},
+    "volumeattachments.storage.k8s.io": {"attached": False},
 }  # fmt: skip
 _CLIENT_STATUS = frozenset({"nodes"})
 """A node registers with its status in place."""
