@@ -10,6 +10,7 @@ from cluster.api import errors, kinds
 from cluster.api.client import PatchType
 from cluster.api.objects import Object
 from cluster.api.resource import Resource
+from cluster.server.verbs import scale
 
 DEPLOYMENT: Object = {
     "apiVersion": "apps/v1",
@@ -108,6 +109,25 @@ async def test_scaling_takes_the_replicas_from_their_owner(api: Any) -> None:
     assert "f:replicas" not in found["m", "Apply", ""]["f:spec"]
     with pytest.raises(errors.Conflict, match=r'with "scaler" with subresource "scale" using apps/v1: '):
         await apply(api, kinds.DEPLOYMENTS, "web", spec, manager="m")
+
+
+async def test_a_patched_scale_does_not_mind_other_writers(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the reading and the writing somebody else was there; only a version in the patch itself binds."""
+    await api.create(kinds.DEPLOYMENTS, DEPLOYMENT)
+    read, others = scale.get, [1, 2, 3]
+
+    async def read_then_interrupted(*asked: Any) -> Any:
+        view = await read(*asked)
+        if others:
+            await api.merge(kinds.DEPLOYMENTS, "web", {"metadata": {"labels": {"n": str(others.pop())}}})
+        return view
+
+    monkeypatch.setattr(scale, "get", read_then_interrupted)
+    view = await api.merge(kinds.DEPLOYMENTS, "web", {"spec": {"replicas": 5}}, subresource="scale")
+    assert (view["spec"]["replicas"], others) == (5, [])
+    stale = {"metadata": {"resourceVersion": "1"}, "spec": {"replicas": 1}}
+    with pytest.raises(errors.Conflict, match="the object has been modified"):
+        await api.merge(kinds.DEPLOYMENTS, "web", stale, subresource="scale")
 
 
 async def test_a_scale_can_be_applied(api: Any) -> None:

@@ -37,9 +37,15 @@ async def _patch_scale(env: Environment, call: Call, kind: PatchType, patch: Any
     """Its patch applies to another object than the parent."""
     if kind is PatchType.APPLY:
         return await scale.apply(env, call, patch, force=force)
-    view = await subresources.get(env, call)
-    scaled = schema.decode_subresource(call, patched(call, kind, view.object, patch))
-    return await subresources.update(env, call, scaled)
+    for _ in range(writing.WRITE_ATTEMPTS):
+        view = await subresources.get(env, call)
+        scaled = schema.decode_subresource(call, patched(call, kind, view.object, patch))
+        try:
+            return await subresources.update(env, call, scaled)
+        except errors.Conflict:
+            if scaled["metadata"].get("resourceVersion") != view.object["metadata"]["resourceVersion"]:
+                raise  # the patch itself asks for a version
+    raise errors.conflict(call.resource, call.name)
 
 
 def patched(call: Call, kind: PatchType, current: Object, patch: Any) -> Object:
