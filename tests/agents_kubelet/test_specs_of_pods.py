@@ -1,4 +1,4 @@
-"""What sig-node's and sig-storage's conformance specs ask of a node, on virtual time.
+"""What sig-node's conformance specs ask of a node, on virtual time.
 
 Each test names its specs; the same promises with commands that really run are in tests/services.
 """
@@ -26,12 +26,6 @@ def secret(name: str = "keys", namespace: str = "default", **data: str) -> Objec
 
 def agnhost(*args: str, **fields: Any) -> Object:
     return make_container("c", image="agnhost:2.53", args=list(args), **fields)
-
-
-def mounted(script: str, *volumes: Object, **mount: Any) -> Object:
-    """A pod that looks into volumes, each mounted at its name."""
-    mounts = [{"name": v["name"], "mountPath": f"/{v['name']}", **mount} for v in volumes]
-    return make_pod(containers=[shell(script, volumeMounts=mounts)], volumes=list(volumes))
 
 
 def phase(world: World, pod: str = "web-1") -> str:
@@ -72,63 +66,6 @@ def test_hooks_that_nobody_answers_have_failed(when: str) -> None:
     simulate(story)
 
 
-@pytest.mark.parametrize(
-    ("value", "why"),
-    [
-        pytest.param("/tmp", "error SubPath `/tmp` must not be an absolute path", id="absolute"),
-        pytest.param("..", "unable to provision SubPath `..`: must not contain '..'", id="backsteps"),
-        pytest.param("", "missing value for PART", id="empty"),
-    ],
-)
-def test_expressions_that_lead_out_of_the_volume_are_refused(value: str, why: str) -> None:
-    """Variable Expansion should fail substituting values in a volume subpath with absolute path, with
-    backticks."""
-
-    async def story(world: World) -> None:
-        mounts = [{"name": "w", "mountPath": "/w", "subPathExpr": "$(PART)"}]
-        container = shell(LOOK, env=[{"name": "PART", "value": value}], volumeMounts=mounts)
-        world.want(make_pod(containers=[container], volumes=[{"name": "w", "emptyDir": {}}]))
-        await world.expect(lambda: "reason" in world.container()["state"]["waiting"])
-        await world.expect(
-            lambda: world.container()["state"]["waiting"]["reason"] == "CreateContainerConfigError"
-        )
-        assert world.container()["state"]["waiting"]["message"] == why
-        assert phase(world) == "Pending"
-
-    simulate(story)
-
-
-def test_an_expression_that_failed_can_be_made_good_and_written_to() -> None:
-    """Variable Expansion should verify that a failing subpath expansion can be modified during the lifecycle of
-    a container; should succeed in writing subpaths in container."""
-
-    async def story(world: World) -> None:
-        source = {"fieldRef": {"fieldPath": "metadata.annotations['mysubpath']"}}
-        mounts = [
-            {"name": "w", "mountPath": "/part", "subPathExpr": "$(ANNOTATION)/$(POD_NAME)"},
-            {"name": "w", "mountPath": "/all"},
-        ]
-        env = [{"name": "POD_NAME", "value": "foo"}, {"name": "ANNOTATION", "valueFrom": source}]
-        pod = make_pod(
-            containers=[shell(LOOK, env=env, volumeMounts=mounts)], volumes=[{"name": "w", "emptyDir": {}}]
-        )
-        world.want(pod)
-        await world.expect(
-            lambda: world.container()["state"]["waiting"]["message"] == "missing value for ANNOTATION"
-        )
-        annotated = {**pod, "metadata": {**pod["metadata"], "annotations": {"mysubpath": "mypath"}}}
-        world.want(annotated)
-        await world.expect_ready(within_s=120)
-        assert await run(world, "echo kept > /part/test.log; cat /all/mypath/foo/test.log") == "kept\n"
-        gone = {**annotated, "metadata": {**annotated["metadata"], "annotations": {"mysubpath": "newpath"}}}
-        world.want(gone)
-        assert await run(world, "ls /all") == "mypath\n"
-        world.want(deleted(gone, 0))
-        await world.expect(lambda: "web-1" not in world.statuses)
-
-    simulate(story)
-
-
 def test_the_hosts_file_is_managed_unless_something_else_is_mounted_there() -> None:
     """KubeletManagedEtcHosts should test kubelet managed /etc/hosts file."""
 
@@ -156,150 +93,6 @@ def test_the_hosts_file_is_managed_unless_something_else_is_mounted_there() -> N
 
     for each in (story, mounted_over, on_the_host):
         simulate(each)
-
-
-PROJECTED = {"projected": {"sources": [{"configMap": {"name": "conf", "optional": True}}]}}
-PROJECTED_SECRET = {"projected": {"sources": [{"secret": {"name": "conf", "optional": True}}]}}
-
-
-@pytest.mark.parametrize(
-    ("source", "kind"),
-    [
-        pytest.param({"configMap": {"name": "conf", "optional": True}}, config_map, id="configMap"),
-        pytest.param({"secret": {"secretName": "conf", "optional": True}}, secret, id="secret"),
-        pytest.param(PROJECTED, config_map, id="projected-configMap"),
-        pytest.param(PROJECTED_SECRET, secret, id="projected-secret"),
-    ],
-)
-def test_optional_objects_come_change_and_go(source: Object, kind: Any) -> None:
-    """ConfigMap, Secrets, Projected configMap, Projected secret: optional updates, and updates, should be
-    reflected in volume."""
-
-    async def story(world: World) -> None:
-        world.want(mounted(LOOK, {"name": "v", **source}))
-        await world.expect_ready()
-        assert await run(world, "ls /v") == ""
-        for value in ("value-1", "value-2"):
-            world.want(kind("conf", data=value))
-            assert await run(world, "sleep 1; cat /v/data") == value
-        world.unwant(kind("conf", data="value-2"))
-        assert await run(world, "sleep 1; ls /v") == ""
-
-    simulate(story)
-
-
-def test_modes_and_paths_of_projected_volumes() -> None:
-    """Projected configMap, secret, downwardAPI: with defaultMode set, with mappings, with mappings and Item
-    mode set; Projected combined."""
-
-    async def story(world: World) -> None:
-        item = [{"key": "data", "path": "path/to/one", "mode": 0o440}]
-        name = {"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}
-        sources = [
-            {"configMap": {"name": "conf", "items": item}},
-            {"secret": {"name": "keys"}},
-            {"downwardAPI": {"items": [name, {**name, "path": "named", "mode": 0o404}]}},
-        ]
-        volume = {"name": "v", "projected": {"defaultMode": 0o400, "sources": sources}}
-        world.want(config_map(data="plain"), secret(data="hidden"), mounted(LOOK, volume))
-        await world.expect_ready()
-        found = await run(
-            world, "for f in path/to/one data name named; do cat /v/$f; stat -L -c ' %a' /v/$f; done"
-        )
-        assert found == "plain 440\nhidden 400\nweb-1 400\nweb-1 404\n"
-
-    simulate(story)
-
-
-def test_a_projected_downward_volume_follows_the_pod() -> None:
-    """Projected downwardAPI should update labels, annotations on modification; node allocatable as default
-    limits."""
-
-    async def story(world: World) -> None:
-        items: list[Object] = [
-            {"path": what, "fieldRef": {"fieldPath": f"metadata.{what}"}}
-            for what in ("labels", "annotations")
-        ]
-        for resource in ("limits.cpu", "limits.memory"):
-            reference = {"containerName": "web", "resource": resource}
-            items.append({"path": resource, "resourceFieldRef": reference})
-        volume = {"name": "v", "projected": {"sources": [{"downwardAPI": {"items": items}}]}}
-        pod = mounted(LOOK, volume)
-        pod["metadata"] |= {"labels": {"l": "1"}, "annotations": {"a": "1"}}
-        world.want(pod)
-        await world.expect_ready()
-        assert await run(world, "cat /v/labels; echo; cat /v/annotations") == 'l="1"\na="1"'
-        world.want({**pod, "metadata": {**pod["metadata"], "labels": {"l": "2"}, "annotations": {"a": "2"}}})
-        assert await run(world, "sleep 1; cat /v/labels; echo; cat /v/annotations") == 'l="2"\na="2"'
-        cpu, memory = (await run(world, "cat /v/limits.cpu; echo; cat /v/limits.memory")).split()
-        assert int(cpu) >= 1
-        assert int(memory) >= 1 << 30
-
-    simulate(story)
-
-
-def test_a_secret_of_the_same_name_elsewhere_is_another_one() -> None:
-    """Secrets should be able to mount in a volume regardless of a different secret existing with same name in
-    different namespace."""
-
-    async def story(world: World) -> None:
-        await world.expect(lambda: world.sessions > 0)
-        world.want(secret(data="ours"))
-        world.want(secret(namespace="other", data="theirs"))
-        world.want(mounted(LOOK, {"name": "v", "secret": {"secretName": "keys"}}))
-        await world.expect_ready()
-        assert await run(world, "cat /v/data") == "ours"
-
-    simulate(story)
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        pytest.param({"configMap": {"name": "conf"}}, id="configmap"),
-        pytest.param({"secret": {"secretName": "keys"}}, id="secret"),
-        pytest.param({"projected": {"sources": [{"configMap": {"name": "conf"}}]}}, id="projected"),
-        pytest.param(
-            {"downwardAPI": {"items": [{"path": "data", "fieldRef": {"fieldPath": "metadata.name"}}]}},
-            id="downward",
-        ),
-    ],
-)
-@pytest.mark.parametrize("path", ["/etc/part", "/etc/passwd"])
-def test_one_file_of_a_volume_is_mounted(source: Object, path: str) -> None:
-    """Subpath Atomic writer volumes should support subpaths with configmap, secret, projected, downward pod,
-    and with mountPath of existing file."""
-
-    async def story(world: World) -> None:
-        mounts = [{"name": "v", "mountPath": path, "subPath": "data"}]
-        pod = make_pod(containers=[shell(LOOK, volumeMounts=mounts)], volumes=[{"name": "v", **source}])
-        world.want(config_map(data="web-1"), secret(data="web-1"), pod)
-        await world.expect_ready()
-        assert await run(world, f"cat {path}") == "web-1"
-
-    simulate(story)
-
-
-def test_many_volumes_in_many_pods() -> None:
-    """EmptyDir wrapper volumes should not conflict; should not cause race condition when used for configmaps."""
-
-    async def story(world: World) -> None:
-        maps = [config_map(f"conf-{n}", data=f"value-{n}") for n in range(50)]
-        volumes = [{"name": f"v{n}", "configMap": {"name": f"conf-{n}"}} for n in range(50)]
-        volumes.append({"name": "keys", "secret": {"secretName": "keys"}})
-        names = ["web-1", *(f"web-{n}" for n in range(2, 6))]
-        pods = []
-        for name in names:
-            pod = mounted("cat /v7/data /v49/data /keys/data; sleep 100000", *volumes)
-            pod["metadata"] |= {"name": name, "uid": f"uid-{name}"}
-            pods.append(pod)
-        world.want(*maps, secret(data="hidden"), *pods)
-        for name in names:
-            await world.expect_ready(name)
-        assert await run(world, "cat /v7/data /v49/data /keys/data") == "value-7value-49hidden"
-        assert "FailedMount" not in [event.reason for event in world.events]
-
-    simulate(story)
 
 
 def test_init_containers_that_fail_hold_a_pod_back_that_restarts() -> None:
@@ -392,5 +185,100 @@ def test_the_restart_policy_decides_what_an_exit_leads_to(policy: str, wanted: s
         await world.expect(
             lambda: phase(world) == wanted and world.container()["restartCount"] == restarts, within_s=300
         )
+
+    simulate(story)
+
+
+@pytest.mark.parametrize(
+    ("script", "fields", "message"),
+    [
+        pytest.param("printf OK > /dev/termination-log", {}, "OK", id="from file, having succeeded"),
+        pytest.param("echo DONE", {}, None, id="none where it succeeded"),
+        pytest.param("printf DONE; exit 1", {}, "DONE", id="from log output"),
+        pytest.param(
+            "printf DONE > /dev/termination-custom-log",
+            {
+                "terminationMessagePath": "/dev/termination-custom-log",
+                "securityContext": {"runAsUser": 1000},
+            },
+            "DONE",
+            id="as non-root user and at a non-default path",
+        ),
+    ],
+)
+def test_what_a_container_leaves_as_its_message(script: str, fields: Object, message: str | None) -> None:
+    """Container Runtime: should report termination message (four specs)."""
+
+    async def story(world: World) -> None:
+        container = shell(script, terminationMessagePolicy="FallbackToLogsOnError", **fields)
+        world.want(make_pod(containers=[container], restartPolicy="Never"))
+        await world.expect(lambda: "terminated" in world.container()["state"])
+        assert world.container()["state"]["terminated"].get("message") == message
+
+    simulate(story)
+
+
+def test_users_and_groups_of_pods_and_containers() -> None:
+    """Security Context should support pod.Spec.SecurityContext.RunAsUser And RunAsGroup, and the container's; should
+    run the container with uid 65534."""
+
+    async def story(world: World) -> None:
+        own = {"runAsUser": 1001, "runAsGroup": 2002}
+        look = "test $(id -u) = 1001 && test $(id -g) = 2002"
+        outer = make_pod("outer", containers=[shell(look)], securityContext=own, restartPolicy="Never")
+        inner = make_pod(
+            "inner",
+            containers=[shell(look, securityContext=own)],
+            securityContext={"runAsUser": 65534},
+            restartPolicy="Never",
+        )
+        nobody = shell("test $(id -u) = 65534", securityContext={"runAsUser": 65534})
+        world.want(outer, inner, make_pod("nobody", containers=[nobody], restartPolicy="Never"))
+        for name in ("outer", "inner", "nobody"):
+            await world.expect(lambda name=name: phase(world, name) == "Succeeded")
+
+    simulate(story)
+
+
+def test_whole_objects_become_variables() -> None:
+    """Secrets, ConfigMap should be consumable via the environment."""
+
+    async def story(world: World) -> None:
+        sources = [
+            {"secretRef": {"name": "keys"}},
+            {"prefix": "p-", "secretRef": {"name": "keys"}},
+            {"prefix": "p_", "configMapRef": {"name": "conf"}},
+        ]
+        container = shell(LOOK, envFrom=sources)
+        world.want(secret(data_1="hidden"), config_map(word="plain"), make_pod(containers=[container]))
+        await world.expect_ready()
+        assert (
+            await run(world, "echo $data_1 $p_word; env | grep p-data_1") == "hidden plain\np-data_1=hidden\n"
+        )
+
+    simulate(story)
+
+
+def test_two_debuggers_run_one_after_the_other_was_added() -> None:
+    """Ephemeral Containers should update the ephemeral containers in an existing pod."""
+
+    async def story(world: World) -> None:
+        pod = make_pod()
+        world.want(pod)
+        await world.expect_ready()
+        added: list[Object] = []
+        for name in ("debugger1", "debugger2"):
+            added = [*added, shell(LOOK) | {"name": name}]
+            world.want({**pod, "spec": {**pod["spec"], "ephemeralContainers": added}})
+            await world.expect(
+                lambda wanted=[c["name"] for c in added]: (
+                    [
+                        status["name"]
+                        for status in world.statuses["web-1"]["ephemeralContainerStatuses"]
+                        if "running" in status["state"]
+                    ]
+                    == wanted
+                )
+            )
 
     simulate(story)
