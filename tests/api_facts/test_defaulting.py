@@ -210,6 +210,19 @@ EXPECTED: list[tuple[Resource, dict[str, Any], str, Any]] = [
     (kinds.CUSTOM_RESOURCE_DEFINITIONS, {}, "spec.conversion", {"strategy": "None"}),
     (kinds.INGRESS_CLASSES, {"spec": {"parameters": {}}}, "spec.parameters.scope", "Cluster"),
     (kinds.FLOW_SCHEMAS, {}, "spec.matchingPrecedence", 1000),
+    (kinds.FLOW_SCHEMAS, {"spec": {"rules": []}}, "spec.matchingPrecedence", 1000),
+    (
+        kinds.JOBS,
+        {
+            "spec": {
+                "podFailurePolicy": {
+                    "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]
+                }
+            }
+        },
+        "spec.podFailurePolicy.rules.0.onPodConditions.0.status",
+        "True",
+    ),
 ]
 
 

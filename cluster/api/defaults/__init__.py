@@ -76,7 +76,10 @@ def _compile(type_: Type) -> Filler | None:
     ]
     if not constants and compute is None and not inner:
         return None
-    return _struct(tuple(constants.items()), compute, tuple(inner))
+    written = frozenset(field.name for field in type_.fields.values() if field.always)
+    plain = tuple(each for each in constants.items() if each[0] not in written)
+    zeroed = tuple(each for each in constants.items() if each[0] in written)
+    return _struct(plain, zeroed, compute, tuple(inner))
 
 
 def _each(element: Filler, shape: Shape) -> Filler:
@@ -92,12 +95,20 @@ def _each(element: Filler, shape: Shape) -> Filler:
 
 
 def _struct(
-    constants: tuple[tuple[str, Any], ...], compute: Filler | None, inner: tuple[tuple[str, Filler], ...]
+    constants: tuple[tuple[str, Any], ...],
+    zeroed: tuple[tuple[str, Any], ...],
+    compute: Filler | None,
+    inner: tuple[tuple[str, Filler], ...],
 ) -> Filler:
+    """`zeroed`: those that decoding has put there with their zero value, which stands for nothing."""
+
     def fill(value: Any) -> None:
         for name, default in constants:
             if name not in value:
                 value[name] = copy_of(default)
+        for name, default in zeroed:
+            if not value.get(name):
+                value[name] = default
         if compute is not None:
             compute(value)
         for name, filler in inner:
