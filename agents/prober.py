@@ -98,7 +98,7 @@ async def _get(
     for _ in range(MAX_REDIRECTS):
         request = http.Request(method="GET", target=path, headers=own)
         if secure:
-            response = await _encrypted(network, host, port, request)
+            response = await encrypted(network, host, port, request)
         else:
             response = await http.fetch(network, host, port, request)
         location = response.header("location")
@@ -108,7 +108,8 @@ async def _get(
     raise http.BadAnswer(f"stopped after {MAX_REDIRECTS} redirects")
 
 
-async def _encrypted(network: Network, host: str, port: int, request: http.Request) -> http.Response:
+async def encrypted(network: Network, host: str, port: int, request: http.Request) -> http.Response:
+    """In plain text from a server that speaks no TLS."""
     try:
         return await http.fetch(network, host, port, request, tls=_unverified())
     except (ssl.SSLError, ConnectionResetError, ConnectionAbortedError):

@@ -6,11 +6,10 @@ Each test names its specs; the same promises with commands that really run are i
 from __future__ import annotations
 
 import base64
-from typing import Any
 
 import pytest
 from agents_harness import World, deleted, make_container, make_pod, simulate
-from test_kubelet_pods import config_map, run, shell
+from test_kubelet_pods import closed, config_map, data_of, run, shell, stream
 
 from cluster.api.objects import Object
 
@@ -24,30 +23,31 @@ def secret(name: str = "keys", namespace: str = "default", **data: str) -> Objec
     return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": values}
 
 
-def agnhost(*args: str, **fields: Any) -> Object:
-    return make_container("c", image="agnhost:2.53", args=list(args), **fields)
-
-
 def phase(world: World, pod: str = "web-1") -> str:
     return str(world.statuses[pod]["phase"])
 
 
+@pytest.mark.parametrize("scheme", ["HTTP", "HTTPS"])
+@pytest.mark.parametrize("path", ["echo?msg=x", "/nothing-there"])
 @pytest.mark.parametrize("when", ["postStart", "preStop"])
-def test_hooks_ask_over_http(when: str) -> None:
-    """Container Lifecycle Hook: should execute poststart http hook, prestop http hook properly; PreStop should
-    call prestop when killing a pod."""
+def test_hooks_ask_over_http(when: str, path: str, scheme: str) -> None:
+    """Container Lifecycle Hook: should execute poststart http(s) hook, prestop http(s) hook properly; PreStop
+    should call prestop when killing a pod."""
 
     async def story(world: World) -> None:
-        world.want(make_pod("server", containers=[agnhost(*NETEXEC)]))
-        await world.expect_ready("server")
-        action = {"path": f"/echo?msg={when}", "port": 8080, "host": world.statuses["server"]["podIP"]}
-        pod = make_pod(containers=[make_container(lifecycle={when: {"httpGet": action}})])
-        world.want(pod)
+        world.want(make_pod(containers=[make_container(image="agnhost:2.53", args=NETEXEC)]))
         await world.expect_ready()
+        action = {"path": path, "scheme": scheme, "port": 8080, "host": world.statuses["web-1"]["podIP"]}
+        pod = make_pod("hooked", containers=[make_container(lifecycle={when: {"httpGet": action}})])
+        world.want(pod)
+        await world.expect_ready("hooked")
         if when == "preStop":
             world.want(deleted(pod))
-            await world.expect(lambda: "web-1" not in world.statuses)
-        assert not [r for r in world.reasons() if r.endswith("Hook")]
+            await world.expect(lambda: "hooked" not in world.statuses)
+        assert not [r for r in world.reasons("uid-hooked") if r.endswith("Hook")]
+        log = await stream(world, "log")
+        await world.expect(lambda: closed(world, log))
+        assert (b"GET /echo?msg=x" in data_of(world, log)) == path.startswith("echo")
 
     simulate(story)
 
