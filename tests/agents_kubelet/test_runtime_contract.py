@@ -179,6 +179,19 @@ def test_volumes_are_files(run: Run) -> None:
     run(story)
 
 
+@pytest.mark.parametrize("path", ["/etc/passwd", "/etc/hosts", "/etc/resolv.conf"])
+def test_a_file_of_a_volume_lies_over_one_that_is_there(run: Run, path: str) -> None:
+    """Over the image's as over those that the kubelet makes."""
+
+    async def story(box: Box) -> None:
+        conf = box.disk().volume("uid-1", "conf")
+        conf.write("/data", b"mine\n")
+        mounts = [Mount(path=path, files=conf, sub_path="data", read_only=True)]
+        assert (await box.output("cat", path, mounts=mounts))[0] == "mine\n"
+
+    run(story)
+
+
 def test_exec_has_its_own_output_input_and_exit_code(run: Run) -> None:
     async def story(box: Box) -> None:
         container = await box.start("sleep", "1000", env=[{"name": "A", "value": "1"}])
