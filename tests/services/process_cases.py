@@ -7,6 +7,8 @@ from typing import Any
 from process_pods import Case, Object, volume
 
 RESOURCES = {"requests": {"cpu": "250m", "memory": "32Mi"}, "limits": {"cpu": "1250m", "memory": "64Mi"}}
+MAPPED = [{"key": "data-2", "path": "path/to/one", "mode": 0o440}]
+SPACE = [{"path": "space", "fieldRef": {"fieldPath": "metadata.namespace"}}]
 OBJECTS: list[Object] = [
     {
         "apiVersion": "v1",
@@ -19,7 +21,7 @@ OBJECTS: list[Object] = [
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": "keys"},
-        "stringData": {"data-1": "secret-1", "data-2": "secret-2"},
+        "stringData": {"data-1": "secret-1", "data-2": "secret-2", "word": "whispered"},
     },
 ]
 
@@ -125,12 +127,15 @@ ENVIRONMENT = [
     ),
     Case(
         name="secret-env",
-        script='echo "$ONE"',
+        script='echo "$ONE $s_word"',
         container={
             **env(ONE={"valueFrom": {"secretKeyRef": {"name": "keys", "key": "data-1"}}}),
-            "envFrom": [{"secretRef": {"name": "absent", "optional": True}}],
+            "envFrom": [
+                {"secretRef": {"name": "absent", "optional": True}},
+                {"prefix": "s_", "secretRef": {"name": "keys"}},
+            ],
         },
-        expected="secret-1\n",
+        expected="secret-1 whispered\n",
     ),
     Case(
         name="services-env",
@@ -225,6 +230,36 @@ VOLUMES = [
         expected="secret-1\n440 1001\n",
     ),
     Case(
+        name="secret-mapped",
+        script="cat /v/path/to/one; echo; stat -L -c %a /v/path/to/one; cat /w/data-1",
+        container={"volumeMounts": [{"name": n, "mountPath": f"/{n}"} for n in ("v", "w")]},
+        spec={
+            "volumes": [
+                {"name": "v", "secret": {"secretName": "keys", "items": MAPPED}},
+                {"name": "w", "secret": {"secretName": "keys", "defaultMode": 0o400}},
+            ]
+        },
+        expected="secret-2\n440\nsecret-1",
+    ),
+    Case(
+        name="projected-modes",
+        script="cd /v; for f in path/to/one data-1 space; do cat $f; stat -L -c ' %a' $f; done",
+        container=volume(),
+        spec=on(
+            {
+                "projected": {
+                    "defaultMode": 0o400,
+                    "sources": [
+                        {"configMap": {"name": "conf", "items": MAPPED}},
+                        {"secret": {"name": "keys"}},
+                        {"downwardAPI": {"items": SPACE}},
+                    ],
+                }
+            }
+        ),
+        expected="value-2 440\nsecret-1 400\ndefault 400\n",
+    ),
+    Case(
         name="optional",
         script="ls /v | wc -l",
         container=volume(),
@@ -311,6 +346,25 @@ VOLUMES = [
         expected="value-2\ninner\n",
     ),
     Case(
+        name="subpath-over-files",
+        script="cat /etc/passwd /etc/group /probe",
+        container={
+            "volumeMounts": [
+                {"name": "s", "mountPath": "/etc/passwd", "subPath": "data-1"},
+                {"name": "p", "mountPath": "/etc/group", "subPath": "data-1"},
+                {"name": "d", "mountPath": "/probe", "subPath": "space"},
+            ]
+        },
+        spec={
+            "volumes": [
+                {"name": "s", "secret": {"secretName": "keys"}},
+                {"name": "p", "projected": {"sources": [{"configMap": {"name": "conf"}}]}},
+                {"name": "d", "downwardAPI": {"items": SPACE}},
+            ]
+        },
+        expected="secret-1value-1default",
+    ),
+    Case(
         name="subpath-expression",
         script="cd /v && pwd && touch here && ls /all",
         container={
@@ -333,6 +387,19 @@ PRIVILEGES = [
         spec={"securityContext": {"runAsUser": 1, "supplementalGroups": [3456]}},
         expected="1234 2345\n3456\n",
         runtimes=("process",),
+    ),
+    Case(
+        name="pod-users",
+        script="id -u; id -g",
+        spec={"securityContext": {"runAsUser": 1001, "runAsGroup": 2002}},
+        expected="1001\n2002\n",
+    ),
+    Case(
+        name="own-hosts",
+        script="grep own-hosts /etc/hosts || echo unmanaged",
+        container=volume(path="/etc/hosts"),
+        spec=on({"hostPath": {"path": "/etc/hosts", "type": "File"}}),
+        expected="unmanaged\n",
     ),
     Case(
         name="read-only-root",
