@@ -11,7 +11,8 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -336,6 +337,100 @@ def versions(connection: socket.socket) -> list[str]:
             body = answer.read().partition(b"\r\n\r\n")[2]
     found: list[str] = json.loads(body)["versions"]
     return found
+
+
+VERBS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+
+
+def test_every_method_is_answered_by_pod_and_service(kubectl: Space, cluster: Cluster) -> None:
+    """Proxy version v1: A set of valid responses are returned for both pod and service Proxy, ProxyWithPath."""
+    labels = {"test": "response"}
+    said = [{"name": "SERVE_PORT_80", "value": "foo"}]
+    inside = {
+        "name": "c",
+        "image": AGNHOST,
+        "command": ["/agnhost", "porter", "--json-response"],
+        "env": said,
+    }
+    spec = {"containers": [inside], "restartPolicy": "Never", "terminationGracePeriodSeconds": 0}
+    meta = {"name": "agnhost", "labels": labels}
+    kubectl.apply(
+        {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec},
+        service("test-service", 80, labels, 80),
+    )
+    kubectl.ready("test=response", 1)
+    with proxying(cluster, "--port=0") as line:
+        port = int(line.strip().rpartition(":")[2])
+
+        def ask(verb: str, path: str) -> tuple[int, Any]:
+            connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+            with closing(connection):
+                connection.request(verb, f"/api/v1/namespaces/{kubectl.name}/{path}")
+                answer = connection.getresponse()
+                body = answer.read()
+            return answer.status, json.loads(body) if body.startswith(b"{") else None
+
+        for target in ("pods/agnhost", "services/test-service"):
+            kubectl.until(lambda target=target: ask("GET", f"{target}/proxy/")[0] == 200)
+            for verb in VERBS:
+                told = None if verb == "HEAD" else {"Method": verb, "Body": "foo"}
+                assert ask(verb, f"{target}/proxy/some/path/with/{verb}") == (200, told)
+                moved = verb in ("GET", "HEAD")
+                assert ask(verb, f"{target}/proxy?method={verb}") == ((301, None) if moved else (200, told))
+
+
+def test_a_pod_finds_who_issued_its_token(kubectl: Space) -> None:
+    """ServiceAccountIssuerDiscovery should support OIDC discovery of service account issuer."""
+    source = {"path": "sa-token", "expirationSeconds": 3600, "audience": "oidc-discovery-test"}
+    mount = {"name": "sa-token", "mountPath": "/var/run/secrets/tokens"}
+    flags = ("--audience", "oidc-discovery-test", "--token-path", f"{mount['mountPath']}/sa-token")
+    made = template({"app": "oidc"}, "test-service-account-issuer-discovery", *flags, volumeMounts=[mount])
+    volume = {"name": "sa-token", "projected": {"sources": [{"serviceAccountToken": source}]}}
+    spec = made["spec"] | {"restartPolicy": "Never", "serviceAccountName": "default", "volumes": [volume]}
+    kubectl.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "oidc"}, "spec": spec})
+    kubectl("wait", "pod/oidc", "--for=jsonpath={.status.phase}=Succeeded", f"--timeout={PATIENCE_S}s")
+    lines_of(
+        kubectl("logs", "oidc"), ".*OK: Validated signature on JWT", ".*OK: Got valid claims from token!"
+    )
+
+
+def test_indexes_and_disruptions_of_a_job(kubectl: Space) -> None:
+    """Job should create pods for an Indexed job with completion indexes and specified hostname; should allow to use a
+    pod failure policy to ignore failure matching on DisruptionTarget condition, and on exit code to fail the job."""
+    ignored = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
+    failing = {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [1]}}
+    # the first try of an index waits to be evicted; what it leaves on the node ends the second one
+    volume = {"name": "host", "hostPath": {"path": f"/tmp/{kubectl.name}", "type": "DirectoryOrCreate"}}
+    wait = "f=/host/$JOB_COMPLETION_INDEX; if [ -e $f ]; then hostname; exit 0; fi; touch $f; sleep 100000"
+
+    def job(name: str, script: str, rule: Any) -> Any:
+        inside = {"name": "c", "image": "busybox:1.37", "command": ["sh", "-c", script]}
+        inside["volumeMounts"] = [{"name": "host", "mountPath": "/host"}]
+        marked = ["sh", "-c", "test -e /host/$JOB_COMPLETION_INDEX"]
+        inside["readinessProbe"] = {"exec": {"command": marked}, "periodSeconds": 1}
+        pod = {"restartPolicy": "Never", "nodeName": "node-1", "containers": [inside], "volumes": [volume]}
+        pod["terminationGracePeriodSeconds"] = 1
+        spec = {"completions": 2, "parallelism": 2, "completionMode": "Indexed", "backoffLimit": 0}
+        spec |= {"podFailurePolicy": {"rules": [rule]}, "template": {"spec": pod}}
+        return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec}
+
+    kubectl.apply(job("evicted", wait, ignored), job("failed", "exit 1", failing))
+    for pod in kubectl.ready("job-name=evicted", 2):
+        name = pod["metadata"]["name"]
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+        path = f"/api/v1/namespaces/{kubectl.name}/pods/{name}/eviction"
+        kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+    kubectl("wait", "job/evicted", "--for=condition=Complete", f"--timeout={PATIENCE_S}s")
+    assert kubectl.get("job", "evicted")["status"].get("failed", 0) == 0
+    for pod in kubectl.get("pods", "-l", "job-name=evicted", "--field-selector=status.phase=Succeeded")[
+        "items"
+    ]:
+        index = pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"]
+        assert pod["spec"]["hostname"] == f"evicted-{index}"
+        assert kubectl("logs", pod["metadata"]["name"]) == f"evicted-{index}\n"
+    kubectl("wait", "job/failed", "--for=condition=Failed", f"--timeout={PATIENCE_S}s")
+    (why,) = (c for c in kubectl.get("job", "failed")["status"]["conditions"] if c["type"] == "Failed")
+    assert why["reason"] == "PodFailurePolicy"
 
 
 def test_a_proxy_serves_a_free_port(cluster: Cluster) -> None:

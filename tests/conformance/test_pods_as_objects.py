@@ -170,6 +170,28 @@ async def test_budgets_hold_back_evictions(live: LiveServer, space: Namespace) -
     await eventually(evicted)
 
 
+async def test_an_evicted_pod_says_why_it_goes(live: LiveServer, space: Namespace) -> None:
+    """The condition DisruptionTarget, which failure policies of Jobs ask for; not with a dry run, nor for another."""
+    made = await pod(space)
+    held = {"metadata": {"finalizers": ["example.com/held"]}}
+    await space.merge(CORE, "pods", "p", held)
+    body: dict[str, Any] = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
+    path = space.path(CORE, "pods", "p", "eviction")
+    (await live.call("POST", f"{path}?dryRun=All", body)).expect(201)
+    other = {"preconditions": {"uid": "somebody-else"}}
+    (await live.call("POST", path, {**body, "deleteOptions": other})).expect(409)
+    assert "DisruptionTarget" not in str(await space.get(CORE, "pods", "p"))
+    revision = (await space.get(CORE, "pods", "p"))["metadata"]["resourceVersion"]
+    exactly = {"preconditions": {"uid": made["metadata"]["uid"], "resourceVersion": revision}}
+    (await live.call("POST", path, {**body, "deleteOptions": exactly})).expect(201)
+    found = await space.get(CORE, "pods", "p")
+    assert "deletionTimestamp" in found["metadata"]
+    (mark,) = [each for each in found["status"]["conditions"] if each["type"] == "DisruptionTarget"]
+    assert (mark["status"], mark["reason"]) == ("True", "EvictionByEvictionAPI")
+    assert mark["message"] == "Eviction API: evicting"
+    await space.merge(CORE, "pods", "p", {"metadata": {"finalizers": None}})
+
+
 SCALED = [
     ("replicationcontrollers", CORE, {"selector": {"app": "x"}}),
     ("replicasets", APPS, {"selector": {"matchLabels": {"app": "x"}}}),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace as replaced
+from functools import partial
 from typing import Any
 
 from cluster.api import errors
 from cluster.api.kinds import PODS
-from cluster.api.objects import Key, Object, timestamp
+from cluster.api.objects import Key, Object, condition_of, timestamp
 from cluster.server.admission.request import Operation
 from cluster.server.call import Call, DeleteOptions
 from cluster.server.topology_labels import topology_labels
@@ -89,7 +90,7 @@ def _scheduled(env: Environment, conditions: Any) -> list[Object]:
 
 
 async def evict(env: Environment, call: Call, body: Object) -> Entry:
-    """Deletes the pod if its disruption budget allows it."""
+    """Deletes the pod if its disruption budget allows it, marked as disrupted."""
     name = (body.get("metadata") or {}).get("name", call.name)
     if name != call.name:
         raise errors.BadRequest("name in URL does not match name in Eviction object")
@@ -101,8 +102,39 @@ async def evict(env: Environment, call: Call, body: Object) -> Entry:
     call = replaced(call, subresource="", dry_run=call.dry_run or bool(_sent(body).get("dryRun")))
     if not take_disruption(env, call, pod):
         raise errors.TooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.")
+    if not call.dry_run and _is_meant(pod.object, options):
+        marked = await writing.replace(env, replaced(call, subresource="status"), partial(_disrupted, env))
+        if options.revision:
+            options = replaced(options, revision=marked.object["metadata"]["resourceVersion"])
     deleted = await deletion.delete(env, call, options, admitted=True)
     return _success(deleted)
+
+
+def _is_meant(pod: Mapping[str, Any], options: DeleteOptions) -> bool:
+    """Whether the preconditions hold; where not, the deletion says so."""
+    metadata = pod["metadata"]
+    return options.uid in ("", metadata["uid"]) and options.revision in ("", metadata["resourceVersion"])
+
+
+def _disrupted(env: Environment, pod: Object) -> Object:
+    """The pod with the condition that says why it goes: its Job may not count that as a failure."""
+    status = pod.get("status", {})
+    conditions = [each for each in status.get("conditions", ()) if each["type"] != "DisruptionTarget"]
+    mark = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "lastTransitionTime": timestamp(env.clock.now()),
+        "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting",
+    }
+    before = condition_of(pod, "DisruptionTarget")
+    if before is not None and before["status"] == "True":
+        mark["lastTransitionTime"] = before["lastTransitionTime"]
+    if generation := pod["metadata"].get("generation"):
+        mark["observedGeneration"] = generation
+    new = {**pod, "metadata": dict(pod["metadata"])}
+    new["status"] = {**status, "conditions": [*conditions, mark]}
+    return new
 
 
 def _sent(body: Object) -> Mapping[str, Any]:
