@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from agents_harness import World, deleted, make_pod, simulate
-from test_kubelet_pods import config_map, run, shell
+from agents_harness import World, deleted, make_container, make_pod, simulate
+from test_kubelet_pods import closed, config_map, data_of, run, shell, stream
 from test_specs_of_pods import LOOK, phase, secret
 
 from cluster.api.objects import Object
@@ -193,6 +193,38 @@ def test_one_file_of_a_volume_is_mounted(source: Object, path: str) -> None:
         world.want(config_map(data="web-1"), secret(data="web-1"), pod)
         await world.expect_ready()
         assert await run(world, f"cat {path}") == "web-1"
+
+    simulate(story)
+
+
+@pytest.mark.parametrize("medium", ["", "Memory"])
+@pytest.mark.parametrize("user", [0, 1001])
+@pytest.mark.parametrize(
+    ("mode", "shown"), [("0644", "rw-r--r--"), ("0666", "rw-rw-rw-"), ("0777", "rwxrwxrwx")]
+)
+def test_empty_directories(medium: str, user: int, mode: str, shown: str) -> None:
+    """EmptyDir volumes should support (root and non-root, 0644/0666/0777, default and tmpfs); volume on default
+    medium, on tmpfs should have the correct mode."""
+
+    async def story(world: World) -> None:
+        args = ["mounttest", "--fs_type=/test-volume", "--file_mode=/test-volume"]
+        args += [f"--{flag}=/test-volume/f" for flag in (f"new_file_{mode}", "file_perm")]
+        container = make_container(
+            image="agnhost:2.53",
+            args=args,
+            securityContext={"runAsUser": user},
+            volumeMounts=[{"name": "v", "mountPath": "/test-volume"}],
+        )
+        volumes = [{"name": "v", "emptyDir": {"medium": medium} if medium else {}}]
+        world.want(make_pod(containers=[container], volumes=volumes, restartPolicy="Never"))
+        await world.expect(lambda: phase(world) == "Succeeded")
+        log = await stream(world, "log")
+        await world.expect(lambda: closed(world, log))
+        said = data_of(world, log).decode()
+        assert ('mount type of "/test-volume": tmpfs' in said) == bool(medium)
+        assert 'mode of file "/test-volume": drwxrwxrwx' in said or "dtrwxrwxrwx" in said
+        assert f'perms of file "/test-volume/f": -{shown}' in said
+        assert 'content of file "/test-volume/f": mount-tester new file' in said
 
     simulate(story)
 
