@@ -10,6 +10,7 @@ import re
 import socket
 import subprocess
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
@@ -19,6 +20,7 @@ from urllib.parse import urlencode
 
 import pytest
 from live_cluster import KUBECTL, Cluster
+from selfsigned import make_certificate
 
 pytestmark = pytest.mark.services
 
@@ -431,6 +433,44 @@ def test_indexes_and_disruptions_of_a_job(kubectl: Space) -> None:
     kubectl("wait", "job/failed", "--for=condition=Failed", f"--timeout={PATIENCE_S}s")
     (why,) = (c for c in kubectl.get("job", "failed")["status"]["conditions"] if c["type"] == "Failed")
     assert why["reason"] == "PodFailurePolicy"
+
+
+def test_the_sample_server_is_aggregated(kubectl: Space, cluster: Cluster) -> None:
+    """Aggregator Should be able to support the 1.17 Sample API Server using the current Aggregator."""
+    labels = {"app": "sample-apiserver", "apiserver": "true"}
+    certificate, key = make_certificate(f"sample-api.{kubectl.name}.svc")
+    pair = {"tls.crt": certificate.decode(), "tls.key": key.decode()}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "sample-secret"}, "stringData": pair}
+    mount = {"name": "certs", "mountPath": "/apiserver.local.config/certificates", "readOnly": True}
+    files = (f"{flag}={mount['mountPath']}/{name}" for flag, name in
+             (("--tls-cert-file", "tls.crt"), ("--tls-private-key-file", "tls.key")))  # fmt: skip
+    image = "registry.k8s.io/e2e-test-images/sample-apiserver:1.29.2"
+    made = template(labels, "--etcd-servers=http://127.0.0.1:2379", *files, image=image, volumeMounts=[mount])
+    made["spec"]["containers"].append({"name": "etcd", "image": "registry.k8s.io/etcd:3.6.6-0"})
+    made["spec"]["volumes"] = [{"name": "certs", "secret": {"secretName": "sample-secret"}}]
+    kubectl.apply(secret, replicas("Deployment", "sample", 1, made), service("sample-api", 7443, labels, 443))
+    group, version = "wardle.example.com", "v1alpha1"
+    spec = {"group": group, "version": version, "groupPriorityMinimum": 2000, "versionPriority": 200}
+    spec["service"] = {"namespace": kubectl.name, "name": "sample-api", "port": 7443}
+    spec["caBundle"] = b64encode(certificate).decode()
+    name = f"{version}.{group}"
+    head = {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": name}}
+    kubectl.apply({**head, "spec": spec})
+    try:
+        kubectl("wait", "--for=condition=Available", f"apiservice/{name}", f"--timeout={PATIENCE_S}s")
+        kubectl.ready("app=sample-apiserver", 1)
+        flunder = {"apiVersion": f"{group}/{version}", "kind": "Flunder", "metadata": {"name": "f"}}
+        kubectl("create", "--validate=false", "-f", "-", stdin=json.dumps(flunder))
+        path = f"/apis/{group}/{version}/namespaces/{kubectl.name}/flunders"
+        listed = json.loads(kubectl("get", "--raw", path))["items"]
+        assert [item["metadata"]["name"] for item in listed] == ["f"]
+        kubectl("delete", "--raw", f"{path}/f")
+        assert json.loads(kubectl("get", "--raw", path))["items"] == []
+        kubectl("patch", "apiservice", name, "-p", '{"metadata":{"labels":{"e2e":"patched"}}}')
+        kubectl("delete", "apiservice", "-l", "e2e=patched")
+        kubectl.until(lambda: group not in kubectl("api-versions"))
+    finally:
+        kubectl("delete", "apiservice", name, "--ignore-not-found")
 
 
 def test_a_proxy_serves_a_free_port(cluster: Cluster) -> None:

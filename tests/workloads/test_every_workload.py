@@ -232,6 +232,35 @@ def test_scaling_halts_at_an_unhealthy_pod_and_goes_on_with_it() -> None:
     simulate(scenario)
 
 
+def test_scaling_down_halts_while_pods_are_unhealthy() -> None:
+    """StatefulSet: from the highest down; one that is unhealthy goes only when none before it is."""
+
+    async def scenario(cluster: Cluster) -> None:
+        await cluster.create(kinds.STATEFUL_SETS, STATEFUL_SET.body(replicas=3))
+        await cluster.settle(60)
+
+        async def turn(status: str) -> None:
+            ready = {"status": {"conditions": [{"type": "Ready", "status": status}]}}
+            strategic = PatchType.STRATEGIC
+            for name in ("w-0", "w-1", "w-2"):
+                await cluster.client.patch(
+                    kinds.PODS, name, ready, namespace="default", kind=strategic, subresource="status"
+                )
+
+        await turn("False")
+        await cluster.settle(5)
+        await cluster.merge(kinds.STATEFUL_SETS, "w", {"spec": {"replicas": 0}}, "scale")
+        await cluster.settle(60)
+        assert sorted(p["metadata"]["name"] for p in await cluster.pods()) == ["w-0", "w-1", "w-2"]
+        await turn("True")
+        await cluster.settle(60)
+        assert await cluster.pods() == []
+        deleted = [message.split()[2] for message in await cluster.events("SuccessfulDelete")]
+        assert deleted == ["w-2", "w-1", "w-0"]
+
+    simulate(scenario)
+
+
 def test_burst_scaling_does_not_wait_for_unhealthy_pods() -> None:
     async def scenario(cluster: Cluster) -> None:
         cluster.refuse = lambda made: made["metadata"]["name"] == "w-0"
