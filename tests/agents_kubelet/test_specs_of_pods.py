@@ -1,6 +1,5 @@
-"""What sig-node's conformance specs ask of a node, on virtual time.
-
-Each test names its specs; the same promises with commands that really run are in tests/services.
+"""What conformance asks of a node for pods, on virtual time; tests/services has such promises with commands that
+really run.
 """
 
 from __future__ import annotations
@@ -31,8 +30,7 @@ def phase(world: World, pod: str = "web-1") -> str:
 @pytest.mark.parametrize("path", ["echo?msg=x", "/nothing-there"])
 @pytest.mark.parametrize("when", ["postStart", "preStop"])
 def test_hooks_ask_over_http(when: str, path: str, scheme: str) -> None:
-    """Container Lifecycle Hook: should execute poststart http(s) hook, prestop http(s) hook properly; PreStop
-    should call prestop when killing a pod."""
+    """After the start and before the end; any answer will do."""
 
     async def story(world: World) -> None:
         world.want(make_pod(containers=[make_container(image="agnhost:2.53", args=NETEXEC)]))
@@ -67,7 +65,7 @@ def test_hooks_that_nobody_answers_have_failed(when: str) -> None:
 
 
 def test_the_hosts_file_is_managed_unless_something_else_is_mounted_there() -> None:
-    """KubeletManagedEtcHosts should test kubelet managed /etc/hosts file."""
+    """A pod's own, the node's file mounted over it, and a pod on the host's network."""
 
     async def story(world: World) -> None:
         volumes = [{"name": "hosts", "hostPath": {"path": "/etc/hosts", "type": "File"}}]
@@ -96,7 +94,7 @@ def test_the_hosts_file_is_managed_unless_something_else_is_mounted_there() -> N
 
 
 def test_init_containers_that_fail_hold_a_pod_back_that_restarts() -> None:
-    """InitContainer should not start app containers if init containers fail on a RestartAlways pod."""
+    """However often the first is tried again, neither the second nor the pod's containers begin."""
 
     async def story(world: World) -> None:
         init = [shell("exit 1") | {"name": "init1"}, shell("true") | {"name": "init2"}]
@@ -111,8 +109,6 @@ def test_init_containers_that_fail_hold_a_pod_back_that_restarts() -> None:
 
 
 def test_a_pod_whose_command_always_fails_says_why_and_can_be_deleted() -> None:
-    """Kubelet when scheduling a busybox command that always fails: an terminated reason; possible to delete."""
-
     async def story(world: World) -> None:
         pod = make_pod(containers=[shell("exit 1")])
         world.want(pod)
@@ -125,7 +121,7 @@ def test_a_pod_whose_command_always_fails_says_why_and_can_be_deleted() -> None:
 
 
 def test_a_pod_is_not_ready_before_the_initial_delay() -> None:
-    """Probing container with readiness probe should not be ready before initial delay and never restart."""
+    """Thirty seconds of it; a server that is well is not restarted meanwhile."""
 
     async def story(world: World) -> None:
         probe = {"httpGet": {"path": "/", "port": 80}, "initialDelaySeconds": 30, "periodSeconds": 1}
@@ -145,8 +141,7 @@ def test_a_pod_is_not_ready_before_the_initial_delay() -> None:
     ],
 )
 def test_a_server_that_turns_unwell(probe: Object, restarted: bool) -> None:
-    """Probing container should be restarted with a /healthz http liveness probe, not with a tcp:8080 one;
-    should have monotonically increasing restart count."""
+    """Over HTTP it is restarted again and again; while it takes connections, TCP finds nothing wrong."""
 
     async def story(world: World) -> None:
         liveness = {**probe, "initialDelaySeconds": 5, "failureThreshold": 1}
@@ -174,7 +169,7 @@ def test_a_server_that_turns_unwell(probe: Object, restarted: bool) -> None:
     [("Always", "Running", 2), ("OnFailure", "Succeeded", 1), ("Never", "Failed", 0)],
 )
 def test_the_restart_policy_decides_what_an_exit_leads_to(policy: str, wanted: str, restarts: int) -> None:
-    """Container Runtime: when starting a container that exits should run with the expected status."""
+    """Restarts and phase, for each policy."""
 
     async def story(world: World) -> None:
         script = f"echo x >> /w/log; n=$(wc -l < /w/log); test $n -gt {restarts or 1} || exit 1; "
@@ -196,9 +191,9 @@ def test_the_restart_policy_decides_what_an_exit_leads_to(policy: str, wanted: s
         pytest.param("echo DONE", {}, None, id="none where it succeeded"),
         pytest.param("printf DONE; exit 1", {}, "DONE", id="from log output"),
         pytest.param(
-            "printf DONE > /dev/termination-custom-log",
+            "printf DONE > /dev/elsewhere",
             {
-                "terminationMessagePath": "/dev/termination-custom-log",
+                "terminationMessagePath": "/dev/elsewhere",
                 "securityContext": {"runAsUser": 1000},
             },
             "DONE",
@@ -207,8 +202,6 @@ def test_the_restart_policy_decides_what_an_exit_leads_to(policy: str, wanted: s
     ],
 )
 def test_what_a_container_leaves_as_its_message(script: str, fields: Object, message: str | None) -> None:
-    """Container Runtime: should report termination message (four specs)."""
-
     async def story(world: World) -> None:
         container = shell(script, terminationMessagePolicy="FallbackToLogsOnError", **fields)
         world.want(make_pod(containers=[container], restartPolicy="Never"))
@@ -219,8 +212,7 @@ def test_what_a_container_leaves_as_its_message(script: str, fields: Object, mes
 
 
 def test_users_and_groups_of_pods_and_containers() -> None:
-    """Security Context should support pod.Spec.SecurityContext.RunAsUser And RunAsGroup, and the container's; should
-    run the container with uid 65534."""
+    """The container's own user and group come before the pod's."""
 
     async def story(world: World) -> None:
         own = {"runAsUser": 1001, "runAsGroup": 2002}
@@ -241,7 +233,7 @@ def test_users_and_groups_of_pods_and_containers() -> None:
 
 
 def test_whole_objects_become_variables() -> None:
-    """Secrets, ConfigMap should be consumable via the environment."""
+    """With and without a prefix."""
 
     async def story(world: World) -> None:
         sources = [
@@ -260,14 +252,12 @@ def test_whole_objects_become_variables() -> None:
 
 
 def test_two_debuggers_run_one_after_the_other_was_added() -> None:
-    """Ephemeral Containers should update the ephemeral containers in an existing pod."""
-
     async def story(world: World) -> None:
         pod = make_pod()
         world.want(pod)
         await world.expect_ready()
         added: list[Object] = []
-        for name in ("debugger1", "debugger2"):
+        for name in ("first", "second"):
             added = [*added, shell(LOOK) | {"name": name}]
             world.want({**pod, "spec": {**pod["spec"], "ephemeralContainers": added}})
             await world.expect(

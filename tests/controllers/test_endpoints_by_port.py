@@ -40,10 +40,8 @@ def _sorted(found: dict[str, list[int]]) -> dict[str, list[int]]:
 
 
 def test_each_pod_is_listed_with_the_ports_that_it_has() -> None:
-    """Services should serve a basic endpoint from pods; should serve multiport endpoints from pods."""
-
     async def scenario(cluster: Cluster) -> None:
-        ports = [{"name": f"p{n}", "port": n, "targetPort": f"portname{n}"} for n in (1, 2)]
+        ports = [{"name": f"p{n}", "port": n, "targetPort": ("one", "two")[n - 1]} for n in (1, 2)]
         body = {
             "apiVersion": "v1",
             "kind": "Service",
@@ -54,10 +52,10 @@ def test_each_pod_is_listed_with_the_ports_that_it_has() -> None:
         await cluster.settle(5)
         assert await offered(cluster) == ({}, {})
         steps = [
-            (pod("pod1", ("portname1", 100)), {"pod1": [100]}),
-            (pod("pod2", ("portname2", 101)), {"pod1": [100], "pod2": [101]}),
+            (pod("pod1", ("one", 100)), {"pod1": [100]}),
+            (pod("pod2", ("two", 101)), {"pod1": [100], "pod2": [101]}),
             ("pod1", {"pod2": [101]}),
-            (pod("pod3", ("portname1", 102), ("portname2", 103)), {"pod2": [101], "pod3": [102, 103]}),
+            (pod("pod3", ("one", 102), ("two", 103)), {"pod2": [101], "pod3": [102, 103]}),
             ("pod2", {"pod3": [102, 103]}),
             ("pod3", {}),
         ]

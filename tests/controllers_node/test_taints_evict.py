@@ -1,4 +1,4 @@
-"""NoExecute taints and pods that bear them for a while, as sig-node's conformance specs have it."""
+"""NoExecute taints, and pods that bear them for a while."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from controlled_cluster import Cluster, simulate
 from cluster.api import kinds
 from cluster.api.objects import Object, condition_of
 
-KEY = "kubernetes.io/e2e-evict-taint-key"
-TAINT = {"key": KEY, "value": "evictTaintVal", "effect": "NoExecute"}
+KEY = "example.com/draining"
+TAINT = {"key": KEY, "value": "now", "effect": "NoExecute"}
 
 
 def tolerating(name: str, *seconds: float | None) -> Object:
     """A pod on n1; None: for good."""
-    each = [{"key": KEY, "operator": "Equal", "value": "evictTaintVal", "effect": "NoExecute"}] * len(seconds)
+    each = [{"key": KEY, "operator": "Equal", "value": "now", "effect": "NoExecute"}] * len(seconds)
     tolerations: list[Any] = [
         toleration if limit is None else {**toleration, "tolerationSeconds": limit}
         for toleration, limit in zip(each, seconds, strict=True)
@@ -46,8 +46,6 @@ async def names(cluster: Cluster) -> list[str]:
 
 
 def test_pods_go_after_the_least_time_that_they_tolerate() -> None:
-    """NoExecuteTaintManager Multiple Pods evicts pods with minTolerationSeconds."""
-
     async def scenario(cluster: Cluster) -> None:
         pods = [tolerating("none"), tolerating("short", 10), tolerating("long", 60), tolerating("ever", None)]
         await start(cluster, *pods)
@@ -65,8 +63,6 @@ def test_pods_go_after_the_least_time_that_they_tolerate() -> None:
 
 
 def test_a_taint_that_goes_in_time_cancels_the_eviction() -> None:
-    """NoExecuteTaintManager Single Pod removing taint cancels eviction."""
-
     async def scenario(cluster: Cluster) -> None:
         await start(cluster, tolerating("stays", 60))
         await cluster.merge(kinds.NODES, "n1", {"spec": {"taints": [TAINT]}})

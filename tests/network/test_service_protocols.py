@@ -11,8 +11,6 @@ from test_service_connections import CLIENT, CLUSTER_IP, POD_A, PORT, Machine, S
 
 @networks
 def test_each_protocol_of_a_port_comes_and_goes_by_itself(run: Callable[[Story], None]) -> None:
-    """Services should serve endpoints on same port and different protocols."""
-
     async def story(one: Machine) -> None:
         def answer(data: bytes, sender: tuple[str, int]) -> None:
             pod.send(data.upper(), sender)
