@@ -90,3 +90,23 @@ async def test_the_lifecycle_of_endpoints(live: LiveServer, space: Namespace) ->
 
 
 PORTS_OF_ENDPOINTS = [{"name": "http", "protocol": "TCP", "port": 80}]
+
+
+@pytest.mark.parametrize("kind", ["ClusterIP", "NodePort"])
+async def test_what_the_type_brought_goes_with_it(live: LiveServer, space: Namespace, kind: str) -> None:
+    """Services should be able to change the type from ClusterIP, from NodePort to ExternalName, and from ExternalName
+    to NodePort: only type and name are changed, addresses and node ports follow."""
+    made = await space.create(
+        CORE, "services", {"metadata": {"name": "s"}, "spec": {"type": kind, "ports": PORTS}}
+    )
+    made["spec"] |= {"type": "ExternalName", "externalName": "foo.example.com"}
+    path = space.path(CORE, "services", "s")
+    told = (await live.call("PUT", path, made)).expect(200)["spec"]
+    assert not {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"} & told.keys()
+    assert "nodePort" not in told["ports"][0]
+    told = (await live.get(path)).expect(200)
+    told["spec"] |= {"type": "NodePort"}
+    del told["spec"]["externalName"]
+    again = (await live.call("PUT", path, told)).expect(200)["spec"]
+    assert again["clusterIP"]
+    assert 30000 <= again["ports"][0]["nodePort"] <= 32767
