@@ -135,6 +135,7 @@ async def test_its_status(live: LiveServer, space: Namespace, qualified: str) ->
             live, f"{path}/status", {"metadata": {"annotations": {"s": "1"}}, "status": wanted}
         )
         patched = reply.expect(200)["status"]
+        assert reply.json["metadata"]["annotations"]["s"] == "1"
         for key, value in wanted.items():
             assert patched.get(key) == value or isinstance(value, list | int | None), key
         for _ in range(5):
