@@ -6,6 +6,7 @@ last writer to remove a finalizer, or the node that has stopped the pod, ends it
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import replace as replaced
 from datetime import timedelta
@@ -13,6 +14,7 @@ from typing import Any
 
 from cluster.api import errors
 from cluster.api.objects import Key, Object, parse_timestamp, timestamp
+from cluster.api.resource import Resource
 from cluster.server.admission.request import Operation, Request
 from cluster.server.call import Call, DeleteOptions, ListOptions
 from cluster.server.strategy import Strategy
@@ -106,7 +108,7 @@ async def _admit(
 def _delete(
     env: Environment, call: Call, strategy: Strategy, current: Entry, options: DeleteOptions
 ) -> _Outcome:
-    _check_preconditions(strategy, current, options)
+    check_preconditions(strategy.resource, current.object, options)
     new = {**current.object, "metadata": dict(current.object["metadata"])}
     metadata = new["metadata"]
     _set_propagation_finalizers(strategy, metadata, options)
@@ -132,9 +134,10 @@ def _delete(
         raise overloaded(overload) from None
 
 
-def _check_preconditions(strategy: Strategy, current: Entry, options: DeleteOptions) -> None:
-    metadata = current.object["metadata"]
-    resource, name = strategy.resource, current.key.name
+def check_preconditions(resource: Resource, current: Mapping[str, Any], options: DeleteOptions) -> None:
+    """Raises Conflict where the object is not the one that is meant."""
+    metadata = current["metadata"]
+    name = metadata["name"]
     kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
     if options.uid and options.uid != metadata["uid"]:
         why = (

@@ -102,22 +102,18 @@ async def evict(env: Environment, call: Call, body: Object) -> Entry:
     call = replaced(call, subresource="", dry_run=call.dry_run or bool(_sent(body).get("dryRun")))
     if not take_disruption(env, call, pod):
         raise errors.TooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.")
-    if not call.dry_run and _is_meant(pod.object, options):
-        marked = await writing.replace(env, replaced(call, subresource="status"), partial(_disrupted, env))
+    if not call.dry_run:
+        mark = partial(_disrupted, env, options)
+        marked = await writing.replace(env, replaced(call, subresource="status"), mark)
         if options.revision:
             options = replaced(options, revision=marked.object["metadata"]["resourceVersion"])
     deleted = await deletion.delete(env, call, options, admitted=True)
     return _success(deleted)
 
 
-def _is_meant(pod: Mapping[str, Any], options: DeleteOptions) -> bool:
-    """Whether the preconditions hold; where not, the deletion says so."""
-    metadata = pod["metadata"]
-    return options.uid in ("", metadata["uid"]) and options.revision in ("", metadata["resourceVersion"])
-
-
-def _disrupted(env: Environment, pod: Object) -> Object:
-    """The pod with the condition that says why it goes: its Job may not count that as a failure."""
+def _disrupted(env: Environment, options: DeleteOptions, pod: Object) -> Object:
+    """The pod with the condition that says why it goes, which its Job may ignore. Raises Conflict."""
+    deletion.check_preconditions(PODS, pod, options)
     status = pod.get("status", {})
     conditions = [each for each in status.get("conditions", ()) if each["type"] != "DisruptionTarget"]
     mark = {
