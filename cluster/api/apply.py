@@ -18,7 +18,7 @@ from typing import Any, Final
 import orjson
 
 from cluster.api.apply_merge import element_text, merge, problems, remove
-from cluster.api.errors import BadRequest, Cause, Conflict, InternalError
+from cluster.api.errors import BadRequest, Cause, Conflict, Unclassified
 from cluster.api.facts import Type
 from cluster.api.managed import (
     Claim,
@@ -54,7 +54,7 @@ def apply(
 ) -> Object:
     """The object that results; `live` itself (the very same dict) if nothing changes.
 
-    Raises Conflict with a cause per field, BadRequest, or InternalError for a configuration that does not
+    Raises Conflict with a cause per field, BadRequest, or Unclassified for a configuration that does not
     fit the
     type (Kubernetes answers these with 500).
     """
@@ -100,7 +100,7 @@ def _check(resource: Resource, config: Mapping[str, Any], form: Form) -> None:
     if found := problems(config, form):
         shown = found[0] if len(found) == 1 else "errors:\n" + "\n".join(f"  {each}" for each in found)
         where = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}; {kind}"
-        raise InternalError(f"failed to create typed patch object ({where}): {shown}")
+        raise Unclassified(f"failed to create typed patch object ({where}): {shown}")
 
 
 def _pruned(merged: Object, claims: Claims, last: Fields, form: Form) -> Object:

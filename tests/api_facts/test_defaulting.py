@@ -272,3 +272,17 @@ def test_the_tables_name_real_types_and_fields() -> None:
 )
 def test_the_pull_policy_follows_the_tag(image: str, policy: str) -> None:
     assert pull_policy(image) == policy
+
+
+@pytest.mark.parametrize(
+    ("given", "blocks"),
+    [
+        ({"podCIDR": "10.0.1.0/24"}, ["10.0.1.0/24"]),
+        ({"podCIDRs": ["10.0.1.0/24", "fd00::/64"]}, ["10.0.1.0/24", "fd00::/64"]),
+        ({"podCIDR": "10.0.2.0/24", "podCIDRs": ["10.0.1.0/24"]}, ["10.0.2.0/24"]),
+    ],
+)
+def test_a_nodes_first_pod_range_is_its_pod_range(given: dict[str, Any], blocks: list[str]) -> None:
+    node = {"metadata": {"name": "n"}, "spec": dict(given)}
+    defaults.apply(kinds.NODES, node)
+    assert (node["spec"]["podCIDR"], node["spec"]["podCIDRs"]) == (blocks[0], blocks)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cluster.api import kinds
 from cluster.api.apply import apply
-from cluster.api.errors import BadRequest, Conflict, InternalError
+from cluster.api.errors import BadRequest, Conflict, Unclassified
 from cluster.api.managed import track
 from cluster.api.objects import Object, copy_of
 
@@ -190,12 +190,12 @@ def test_wrong_configurations_are_refused_in_kubernetes_words() -> None:
     with pytest.raises(BadRequest, match=r"metadata.managedFields must be nil"):
         apply(kinds.CONFIG_MAPS, None, config_map(managedFields=[{}]), manager="m", now=NOW)
     wanted = {**config_map(), "dta": {}}
-    with pytest.raises(InternalError) as caught:
+    with pytest.raises(Unclassified) as caught:
         apply(kinds.CONFIG_MAPS, None, wanted, manager="m", now=NOW)
     assert caught.value.message == (
         "failed to create typed patch object (d/a; v1, Kind=ConfigMap): .dta: field not declared in schema"
     )
-    with pytest.raises(InternalError, match=r'element 0: associative list with keys has an .* "name"'):
+    with pytest.raises(Unclassified, match=r'element 0: associative list with keys has an .* "name"'):
         apply(kinds.DEPLOYMENTS, None, deployment([{"image": "x"}]), manager="m", now=NOW)
 
 

@@ -52,6 +52,15 @@ def _service_spec(spec: Object) -> None:
         spec.setdefault("allocateLoadBalancerNodePorts", True)
 
 
+def _node_spec(spec: Object) -> None:
+    """The older field is the first of the newer one; where they differ, the older one counts."""
+    first, blocks = spec.get("podCIDR"), spec.get("podCIDRs") or []
+    if first and blocks[:1] != [first]:
+        spec["podCIDRs"] = [first]
+    elif blocks:
+        spec["podCIDR"] = blocks[0]
+
+
 def _node_status(status: Object) -> None:
     if "allocatable" not in status and "capacity" in status:
         status["allocatable"] = dict(status["capacity"])
@@ -154,6 +163,7 @@ COMPUTED: dict[str, Callable[[Any], None]] = {
     "core.v1.Volume": _volume,
     "core.v1.ServicePort": _service_port,
     "core.v1.ServiceSpec": _service_spec,
+    "core.v1.NodeSpec": _node_spec,
     "core.v1.NodeStatus": _node_status,
     "core.v1.LimitRangeItem": _limit_range_item,
     "apps.v1.DeploymentStrategy": _deployment_strategy,
