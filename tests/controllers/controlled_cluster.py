@@ -25,7 +25,7 @@ from cluster.api.timings import STANDARD
 from cluster.controllers.daemonset.placement import target_node
 from cluster.controllers.registry import all_controllers
 from cluster.reconcile.metrics import Metrics
-from cluster.reconcile.world import Background, World
+from cluster.reconcile.world import Background, Sign, World
 from cluster.scheduler.configuration import Configuration
 from cluster.scheduler.scheduler import Scheduler
 from cluster.server.local import LocalClient
@@ -182,6 +182,7 @@ async def running(
     metrics: Metrics | None = None,
     scheduler: Configuration | None = None,
     through: Callable[[ApiClient, Chance], ApiClient] | None = None,
+    sign: Sign | None = None,
 ) -> AsyncIterator[Cluster]:
     """`scheduler`: run the real one, so configured, over the nodes that the test creates. `through`: what
     stands between the controllers and the API."""
@@ -202,6 +203,7 @@ async def running(
             registry=registry,
             cluster_ca="CA",
             metrics=metrics,
+            sign=sign,
         )
 
     def start_controllers(world: World) -> ActorSystem:
