@@ -5,7 +5,9 @@ Each test works in a namespace of its own and waits for states, never for times.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from real_cluster import RealCluster
@@ -267,3 +269,37 @@ def test_volumes_are_attached_where_they_are_used(space: Space) -> None:
     space.expect(f"node/{node}", ".metadata.annotations.node\\.alpha\\.kubernetes\\.io/ttl", "0")
     assert space.value(f"node/{node}", ".spec.podCIDR").endswith("/24")
     space.kubectl("delete", "storageclass", "attached")
+
+
+def _ago(**since: float) -> str:
+    return (datetime.now(UTC) - timedelta(**since)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_a_mark_of_an_eviction_that_never_came_is_taken_back(space: Space) -> None:
+    """Two minutes after it was made; a younger mark stays."""
+    for name, marked in (("old", _ago(minutes=3)), ("young", _ago(seconds=1))):
+        space.apply(f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{{POD}}}\n")
+        space.wait("condition=Ready", f"pod/{name}")
+        mark = {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}
+        patch = {"status": {"conditions": [mark | {"lastTransitionTime": marked}]}}
+        space.kubectl("patch", "pod", name, "--subresource=status", "-p", json.dumps(patch))
+    mark_of = '.status.conditions[?(@.type=="DisruptionTarget")].status'
+    space.expect("pod/old", mark_of, "False")
+    assert space.value("pod/young", mark_of) == "True"
+
+
+def test_endpoints_by_hand_are_mirrored(space: Space) -> None:
+    space.apply("apiVersion: v1\nkind: Service\nmetadata: {name: db}\nspec: {ports: [{port: 5432}]}\n")
+    space.apply(
+        "apiVersion: v1\nkind: Endpoints\nmetadata: {name: db}\n"
+        "subsets: [{addresses: [{ip: 192.0.2.7}], ports: [{port: 5432}]}]\n"
+    )
+    slices = ["endpointslices", "-l", "kubernetes.io/service-name=db"]
+    path = "-o=jsonpath={.items[*].endpoints[*].addresses[*]}"
+    mirrored = lambda: space.kubectl("get", *slices, path)  # noqa: E731
+    space.real.expect(lambda: mirrored() == "192.0.2.7", "there is no mirror")
+    patch = {"subsets": [{"addresses": [{"ip": "192.0.2.8"}], "ports": [{"port": 5432}]}]}
+    space.kubectl("patch", "endpoints", "db", "--type=merge", "-p", json.dumps(patch))
+    space.real.expect(lambda: mirrored() == "192.0.2.8", "the mirror did not follow")
+    space.kubectl("delete", "endpoints", "db")
+    space.real.expect(lambda: not mirrored(), "the mirror stayed")
