@@ -94,8 +94,11 @@ def owned(fields: Any) -> set[Path]:
     if "f:nodeSelector" in pod:
         found.add(NODES)
     for key, item in pod.get("f:containers", {}).items():
-        if key != "." and "f:image" in item:
-            found.add(("image", orjson.loads(key[2:])["name"]))
+        if key == ".":
+            continue
+        name = orjson.loads(key[2:])["name"]
+        found |= {("image", name)} if "f:image" in item else set()
+        found |= {("container", name)} if "." in item else set()
     if "f:replicas" in spec:
         found.add(REPLICAS)
     return found
@@ -224,8 +227,11 @@ def check(live: Object, after: Object, how: str, manager: str, wishes: Any) -> N
         elif owners_of(live, path) and before.get(path) == value:
             assert has, f"{path} has lost its owners"
     for path in before.keys() - now.keys():
-        if how == "apply":
-            assert owners_of(live, path) == {f"{manager} Apply"}, f"{path} was not {manager}'s to remove"
+        if how == "apply":  # an image goes with its container, whoever set it since
+            removed = ("container", path[1]) if path[0] == "image" else path
+            assert owners_of(live, removed) == {f"{manager} Apply"}, (
+                f"{removed} was not {manager}'s to remove"
+            )
 
 
 @settings(max_examples=80)
