@@ -55,8 +55,7 @@ def apply(
     """The object that results; `live` itself (the very same dict) if nothing changes.
 
     Raises Conflict with a cause per field, BadRequest, or Unclassified for a configuration that does not
-    fit the
-    type (Kubernetes answers these with 500).
+    fit the type (Kubernetes answers these with 500).
     """
     form = form_of(resource, type_)
     _check(resource, config, form)

@@ -7,7 +7,6 @@ count is repeated.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from cluster.api import kinds
@@ -19,12 +18,11 @@ from cluster.api.resource import Resource
 from cluster.reconcile.informer import Handler, Informer
 from cluster.reconcile.loop import Controller, Watch, enqueue
 from cluster.reconcile.queue import WorkQueue
+from cluster.reconcile.served import follow
 from cluster.reconcile.world import World
 
 NAME = "resourcequota-controller"
 SPACING_S = 0.2
-RESYNC_S = 1.0
-"""How often the registry is asked whether other resources are served now."""
 
 _CORE = (
     kinds.PODS,
@@ -67,18 +65,7 @@ class Counted:
         ]
 
     async def run(self) -> None:
-        """Follows the registry, a moment behind it."""
-        changed = asyncio.Event()
-        ends = [self._world.registry.on_change(changed.set)]
-        changed.set()
-        try:
-            while await changed.wait():
-                await asyncio.sleep(RESYNC_S)
-                changed.clear()
-                ends += [informer.on_change(handler) for informer, handler in self.watches()]
-        finally:
-            for end in ends:
-                end()
+        await follow(self._world.registry, self.watches)
 
     def _countable(self) -> list[Resource]:
         registry = self._world.registry

@@ -6,8 +6,6 @@ Events are left out, as in Kubernetes: they expire by themselves.
 
 from __future__ import annotations
 
-import asyncio
-
 from cluster.api import kinds
 from cluster.api.objects import Object
 from cluster.api.resource import Resource
@@ -16,12 +14,11 @@ from cluster.controllers.garbage.graph import Graph, Item
 from cluster.reconcile.informer import Handler
 from cluster.reconcile.loop import Controller, Watch
 from cluster.reconcile.queue import WorkQueue
+from cluster.reconcile.served import follow
 from cluster.reconcile.world import World
 
 __all__ = ["NAME", "controller"]
 
-RESYNC_S = 1.0
-"""How often the registry is asked whether other resources are served now."""
 WORKERS = 20
 
 
@@ -54,19 +51,12 @@ class Following:
         return [(self._world.informers.of(each), self._handler(each)) for each in new]
 
     async def run(self) -> None:
-        """Follows the registry, a moment behind it."""
-        changed = asyncio.Event()
-        ends = [self._world.registry.on_change(changed.set)]
-        changed.set()
-        try:
-            while await changed.wait():
-                await asyncio.sleep(RESYNC_S)
-                changed.clear()
-                ends += [informer.on_change(handler) for informer, handler in self.watches()]
-                self._forget_unserved()
-        finally:
-            for end in ends:
-                end()
+        await follow(self._world.registry, self._look)
+
+    def _look(self) -> list[Watch]:
+        new = self.watches()
+        self._forget_unserved()
+        return new
 
     def _collectable(self) -> list[Resource]:
         registry = self._world.registry

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ssl
 from base64 import b64decode
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -18,7 +18,8 @@ import aiohttp
 
 from cluster.api.kinds import API_SERVICES
 from cluster.api.objects import Key, Object
-from cluster.server.aggregation.front_proxy import FrontProxy
+from cluster.server.aggregation.front_proxy import FrontProxy, headers_of
+from cluster.server.call import User
 from cluster.server.webhooks.reach import Reach
 from cluster.store.store import Store
 
@@ -111,6 +112,21 @@ class Backends:
                 auto_decompress=False, timeout=aiohttp.ClientTimeout(), cookie_jar=aiohttp.DummyCookieJar()
             )
         return self._session
+
+    @asynccontextmanager
+    async def get(self, backend: Backend, path: str, user: User) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer to a GET in this user's name. Raises Unreachable, aiohttp.ClientError, OSError."""
+        async with (
+            self.address(backend) as address,
+            self.session().get(
+                f"https://{address}{path}",
+                headers=[*headers_of(user), ("Accept", "application/json")],
+                ssl=self.trust(backend),
+                server_hostname=backend.server_name,
+                allow_redirects=False,
+            ) as response,
+        ):
+            yield response
 
     def trust(self, backend: Backend) -> ssl.SSLContext:
         """How to check its certificate, and which one to show."""

@@ -15,7 +15,6 @@ import orjson
 
 from cluster.api.objects import Key, Object
 from cluster.server.aggregation.backends import Backend, Backends
-from cluster.server.aggregation.front_proxy import headers_of
 from cluster.server.call import User
 from cluster.server.webhooks.failures import said
 from cluster.server.webhooks.reach import Unreachable
@@ -123,16 +122,7 @@ async def _openapi(backends: Backends, backend: Backend) -> str:
 
 async def _asked(backends: Backends, backend: Backend, path: str) -> tuple[int, Any]:
     """The answer to a GET: its status, and what it says if that is JSON."""
-    async with (
-        backends.address(backend) as address,
-        backends.session().get(
-            f"https://{address}{path}",
-            headers=[*headers_of(_AGGREGATOR), ("Accept", "application/json")],
-            ssl=backends.trust(backend),
-            server_hostname=backend.server_name,
-            allow_redirects=False,
-        ) as response,
-    ):
+    async with backends.get(backend, path, _AGGREGATOR) as response:
         text = await response.read()
         try:
             return response.status, orjson.loads(text)

@@ -22,7 +22,6 @@ from cluster.api.quantity import parse
 from cluster.api.registry import Registry
 from cluster.reconcile.metrics import Metrics, PodUsage
 from cluster.server.aggregation.backends import Backends
-from cluster.server.aggregation.front_proxy import headers_of
 from cluster.server.call import User
 from cluster.server.webhooks.reach import Unreachable
 
@@ -108,16 +107,10 @@ def asking(backends: Backends) -> Ask:
         if backend is None:
             raise NotFound(_ABSENT, details={"group": group})
         try:
+            target = f"{backend.root}{path}{'?' if query else ''}{urlencode(query)}"
             async with (
                 asyncio.timeout(ANSWER_WITHIN_S),
-                backends.address(backend) as address,
-                backends.session().get(
-                    f"https://{address}{backend.root}{path}{'?' if query else ''}{urlencode(query)}",
-                    headers=[*headers_of(_ASKER), ("Accept", "application/json")],
-                    ssl=backends.trust(backend),
-                    server_hostname=backend.server_name,
-                    allow_redirects=False,
-                ) as response,
+                backends.get(backend, target, _ASKER) as response,
             ):
                 return _read(response.status, await response.read())
         except (TimeoutError, aiohttp.ClientError, OSError, Unreachable):
