@@ -234,7 +234,7 @@ def check(live: Object, after: Object, how: str, manager: str, wishes: Any) -> N
             )
 
 
-@settings(max_examples=80)
+@settings(max_examples=250)
 @given(STEPS)
 def test_any_interleaving_of_two_managers_keeps_managed_fields_true(steps: list[Any]) -> None:
     """No owner of what is not there; what was set is its setter's; a conflict names exactly whom it is with."""
